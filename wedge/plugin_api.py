@@ -1,0 +1,64 @@
+"""The only names that a plugin may import from wedge. Importing it loads neither torch nor zarr."""
+
+from importlib import import_module
+from typing import Any
+
+from wedge.contracts import (
+    API_VERSION,
+    Component,
+    Curve,
+    MetricContext,
+    MetricResult,
+    Network,
+    Observer,
+    Projector,
+    Regularizer,
+    RegularizerContext,
+    RunInfo,
+    SliceMetric,
+    VolumeMetric,
+)
+from wedge.errors import DeviceError, InputError, PluginError, UsageError
+from wedge.geometry import TiltGeometry
+from wedge.hookspecs import hookimpl
+
+_LAZY = {
+    "FieldBox": "wedge.lattice",
+    "Lattice": "wedge.lattice",
+    "crowther_frequency": "wedge.fourier",
+    "frequency_grid": "wedge.fourier",
+    "half_bit_threshold": "wedge.fourier",
+    "missing_mask": "wedge.fourier",
+    "shell_index": "wedge.fourier",
+    "cache_dir": "wedge.cache",
+}
+
+__all__ = [  # noqa: PLE0604, RUF022 - the lazy names are resolved below
+    "API_VERSION",
+    "Component",
+    "Curve",
+    "DeviceError",
+    "InputError",
+    "MetricContext",
+    "MetricResult",
+    "Network",
+    "Observer",
+    "PluginError",
+    "Projector",
+    "Regularizer",
+    "RegularizerContext",
+    "RunInfo",
+    "SliceMetric",
+    "TiltGeometry",
+    "UsageError",
+    "VolumeMetric",
+    "hookimpl",
+    *_LAZY,
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the heavy names when they are first used."""
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
