@@ -1,1 +1,22 @@
-"""."""
+"""First-party networks: grids and coordinate networks, all evaluated axis by axis on lattices."""
+
+from wedge.plugin_api import Component, hookimpl
+
+
+@hookimpl
+def wedge_networks() -> list[Component]:
+    """Offer ``voxel``, ``feature-grid``, ``siren`` and ``relu-pe``."""
+    return [
+        Component(
+            name="voxel",
+            summary="Plain grid with linear interpolation; the honest rival of every network",
+            target="wedge_networks.voxel:Voxel",
+            options="wedge_networks.voxel:VoxelOptions",
+        ),
+        Component(
+            name="feature-grid",
+            summary="Dense feature grids of several resolutions read by a small MLP",
+            target="wedge_networks.feature_grid:FeatureGrid",
+            options="wedge_networks.feature_grid:FeatureGridOptions",
+        ),
+    ]

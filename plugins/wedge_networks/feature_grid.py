@@ -1,0 +1,78 @@
+"""Dense feature grids of several resolutions, read by a small MLP."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from wedge.plugin_api import FieldBox, Lattice
+from wedge_networks.interpolation import grid_axes
+
+
+class FeatureGridOptions(BaseModel):
+    """Options of `FeatureGrid`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    levels: int = Field(5, ge=1, le=12, description="number of grids")
+    features: int = Field(4, ge=1, le=64, description="features per node")
+    finest: float = Field(1.0, gt=0, description="distance of the finest grid's nodes in voxels")
+    coarsest: float = Field(16.0, gt=0, description="distance of the coarsest grid's nodes in voxels")
+    width: int = Field(32, ge=1, description="units of a hidden layer")
+    depth: int = Field(2, ge=1, description="hidden layers")
+    activation: Literal["relu", "silu", "gelu"] = Field("relu", description="function between layers")
+
+
+class FeatureGrid(torch.nn.Module):
+    """Levels of features from coarse to fine, interpolated axis by axis and concatenated, then an MLP at each point.
+
+    References
+    ----------
+    Mueller et al. (2022), doi:10.1145/3528223.3530127, with dense grids in the place of hash tables.
+    """
+
+    def __init__(self, field_box: FieldBox, options: FeatureGridOptions) -> None:
+        super().__init__()
+        steps = max(1, options.levels - 1)
+        ratio = (options.coarsest / options.finest) ** (1 / steps)
+        self._axes = [grid_axes(field_box.shape, options.finest * ratio**level) for level in range(options.levels)]
+        self.grids = torch.nn.ParameterList(
+            # y first, so that a slab's rows are one block; features before z and x, so that both are matrix axes.
+            torch.nn.Parameter(1e-2 * torch.randn(y.num_nodes, options.features, z.num_nodes, x.num_nodes))
+            for z, y, x in self._axes
+        )
+        widths = [options.levels * options.features] + [options.width] * options.depth + [1]
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in pairwise(widths))
+        with torch.no_grad():
+            self.layers[-1].weight.mul_(0.1)
+            self.layers[-1].bias.zero_()
+        self._activation = getattr(torch.nn.functional, options.activation)
+        self._options = options
+
+    def forward(self, lattice: Lattice) -> torch.Tensor:
+        """Return ``(y, z, x)`` float32."""
+        rows, nz, nx = lattice.shape
+        levels = []
+        for grid, (z, y, x) in zip(self.grids, self._axes, strict=True):
+            features = y.rows(grid, lattice.y)
+            features = z.plan(lattice.z).along(features, -2)
+            levels.append(x.plan(lattice.x).along(features, -1))
+        hidden = torch.cat(levels, dim=1).flatten(2)
+        for index, layer in enumerate(self.layers):
+            hidden = torch.baddbmm(layer.bias[None, :, None], layer.weight.expand(rows, -1, -1), hidden)
+            if index < len(self.layers) - 1:
+                hidden = self._activation(hidden)
+        return hidden.reshape(rows, nz, nx).float()
+
+    def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
+        """Bound for a forward and a backward pass over ``(y, z, x)`` points, the dense gradients' scratch copies included."""
+        rows, nz, nx = lattice_shape
+        options = self._options
+        features = options.levels * options.features
+        per_point = 4 * features + 4 * options.width * options.depth + 4
+        return 4 * (rows * nz * nx * per_point + sum(grid.numel() for grid in self.grids))
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
+        return {"grids": 10.0, "layers": 1.0}
