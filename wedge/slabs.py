@@ -1,0 +1,129 @@
+"""Slabs of y-rows: how tall they are, and reading them in the order that the algorithms work in.
+
+On disk the rows are the middle axis, ``(tilt, y, x)`` and ``(z, y, x)``; in the algorithms they come first, because every row is a
+problem of its own.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from wedge.data import ArrayLike3D, TiltSeries, Volume
+from wedge.errors import InputError, UsageError
+
+CHUNK_BYTES = 8 * 2**20
+MAX_CHUNK_ROWS = 16
+
+_MEMORY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
+
+
+def chunk_rows(shape: tuple[int, int, int]) -> int:
+    """Return the rows of one Zarr chunk of a ``(z or tilt, y, x)`` float32 array: a power of two, 4-8 MiB where a row allows it.
+
+    Powers of two nest, so that slabs of a tilt series and of its volume meet whole chunks of both.
+    """
+    row_bytes = shape[0] * shape[2] * 4
+    rows = max(1, min(MAX_CHUNK_ROWS, CHUNK_BYTES // row_bytes))
+    return 1 << (rows.bit_length() - 1)
+
+
+def slab_ranges(num_rows: int, slab_rows: int) -> list[range]:
+    """Return the ranges of rows that cover ``num_rows`` in order, ``slab_rows`` each but for the last."""
+    if num_rows < 0 or slab_rows < 1:
+        raise ValueError(f"cannot cut {num_rows} rows into slabs of {slab_rows}")
+    return [range(start, min(start + slab_rows, num_rows)) for start in range(0, num_rows, slab_rows)]
+
+
+def read_sinograms(tilts: TiltSeries, y_start: int, y_stop: int) -> np.ndarray:
+    """Return rows ``y_start`` to ``y_stop`` of a tilt series as ``(y, tilt, x)`` float32, contiguous and writable.
+
+    Raises
+    ------
+    InputError
+        If the rows cannot be read: the file is damaged.
+    """
+    return _read_rows(tilts.array, tilts.name, y_start, y_stop)
+
+
+def read_slices(volume: Volume, y_start: int, y_stop: int) -> np.ndarray:
+    """Return rows ``y_start`` to ``y_stop`` of a volume as ``(y, z, x)`` float32, contiguous and writable.
+
+    Raises
+    ------
+    InputError
+        If the rows cannot be read: the file is damaged.
+    """
+    return _read_rows(volume.array, volume.name, y_start, y_stop)
+
+
+def _read_rows(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.ndarray:
+    num_rows = array.shape[1]
+    if not 0 <= y_start <= y_stop <= num_rows:
+        raise ValueError(f"rows {y_start}..{y_stop} of {name}: it has {num_rows}")
+    try:
+        block = np.asarray(array[:, y_start:y_stop, :])
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"cannot read rows {y_start}..{y_stop} of {name}: {_first_line(error)}; the file is damaged, make it anew"
+        ) from error
+    return np.array(block.transpose(1, 0, 2), dtype=np.float32, order="C")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes that ``"8GB"``, ``"512MiB"``, ``"1.5g"`` or ``"1000000"`` name; GB is 1000**3, GiB is 1024**3.
+
+    Raises
+    ------
+    UsageError
+        If the text is no positive amount of memory.
+    """
+    match = _MEMORY.fullmatch(text)
+    amount = 0
+    if match:
+        number, prefix, binary, _ = match.groups()
+        amount = int(float(number) * (1024 if binary else 1000) ** ("kmgt".index(prefix.lower()) + 1 if prefix else 0))
+    if amount < 1:
+        raise UsageError(f"{text!r} is not an amount of memory: write it like 8GB or 512MiB")
+    return amount
+
+
+def available_memory_bytes() -> int:
+    """Return the bytes of main memory that a process may still take, within the limits of its container."""
+    candidates = [_meminfo_available(), *_cgroup_available()]
+    known = [value for value in candidates if value is not None]
+    if known:
+        return max(0, min(known))
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _meminfo_available() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _cgroup_available() -> list[int | None]:
+    """Room left under the memory limits of control groups, version 2 and 1; the page cache counts as used and so errs to the safe side."""
+    pairs = [
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ]
+    room: list[int | None] = []
+    for limit_file, usage_file in pairs:
+        try:
+            limit, usage = Path(limit_file).read_text().strip(), Path(usage_file).read_text().strip()
+        except OSError:
+            continue
+        room.append(int(limit) - int(usage) if limit.isdigit() else None)
+    return room

@@ -1,0 +1,249 @@
+"""Zarr stores of tilt series and volumes: the only module that writes and reads them.
+
+A store is a Zarr 3 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and how it was made; a tilt series is
+its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr 0.5 names it. Chunks span all of the first
+and last axis and a few rows.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from filelock import BaseFileLock
+from zarr.codecs import BloscCodec
+
+from wedge.data import TiltSeries, Volume
+from wedge.errors import InputError, OutputExistsError
+from wedge.geometry import TiltGeometry
+from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, writing
+from wedge.slabs import chunk_rows
+
+__all__ = ["Writer", "create_tilts", "create_volume", "lock_output", "open_tilts", "open_volume", "refuse_existing", "store_kind"]
+
+FORMAT_VERSION = 1
+Kind = Literal["tilts", "volume"]
+_NAMES: dict[str, str] = {"tilts": "a tilt series", "volume": "a volume"}
+_ARRAYS: dict[str, str] = {"tilts": "tilts", "volume": "0"}
+
+
+def store_kind(path: str | Path) -> Kind:
+    """Return what a complete store holds, ``"tilts"`` or ``"volume"``.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it was not written by wedge, or it is incomplete.
+    """
+    return _read_attributes(Path(path))["kind"]
+
+
+def open_tilts(path: str | Path) -> TiltSeries:
+    """Open a tilt series; nothing is read but its metadata.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it is incomplete or damaged, or it is a volume.
+    """
+    path = Path(path)
+    attributes = _read_attributes(path, "tilts")
+    geometry = TiltGeometry.from_json(attributes["geometry"])
+    array = _open_array(path, "tilts", (geometry.num_tilts, *geometry.detector_shape))
+    return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}))
+
+
+def open_volume(path: str | Path) -> Volume:
+    """Open a volume; nothing is read but its metadata.
+
+    Raises
+    ------
+    InputError
+        If there is no store, it is incomplete or damaged, or it is a tilt series.
+    """
+    path = Path(path)
+    attributes = _read_attributes(path, "volume")
+    array = _open_array(path, "volume", tuple(attributes["shape"]))
+    angles = attributes.get("tilt_angles_deg")
+    return Volume(
+        array,
+        attributes.get("voxel_size_angstrom"),
+        str(path),
+        None if angles is None else tuple(float(angle) for angle in angles),
+        attributes.get("provenance", {}),
+    )
+
+
+def create_tilts(
+    path: str | Path, geometry: TiltGeometry, *, simulated: bool = False, overwrite: bool = False, lock: BaseFileLock | None = None
+) -> Writer:
+    """Begin a store of a tilt series, ``(tilt, y, x)`` of the geometry's shapes.
+
+    Parameters
+    ----------
+    path
+        Where it will be, once committed.
+    geometry
+        Angles and shapes.
+    simulated
+        True where the zero of intensity is known to be zero density.
+    overwrite
+        Replace what is there, at the commit.
+    lock
+        The output's lock from `lock_output`, where the caller holds it.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output exists, or another run is writing it.
+    InputError
+        If the place cannot be written or the disk is full.
+    """
+    shape = (geometry.num_tilts, *geometry.detector_shape)
+    attributes = {"simulated": simulated, "geometry": geometry.to_json()}
+    return _create(Path(path), "tilts", shape, ("tilt", "y", "x"), attributes, {}, overwrite, lock)
+
+
+def create_volume(
+    path: str | Path,
+    shape: tuple[int, int, int],
+    *,
+    voxel_size_angstrom: float | None = None,
+    tilt_angles_deg: tuple[float, ...] | None = None,
+    overwrite: bool = False,
+    lock: BaseFileLock | None = None,
+) -> Writer:
+    """Begin a store of a ``(z, y, x)`` volume.
+
+    Parameters
+    ----------
+    path
+        Where it will be, once committed.
+    shape
+        ``(z, y, x)`` voxels.
+    voxel_size_angstrom
+        Edge of a voxel, or None where nobody knows it.
+    tilt_angles_deg
+        Angles of the views it is made from, where known.
+    overwrite
+        Replace what is there, at the commit.
+    lock
+        The output's lock from `lock_output`, where the caller holds it.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output exists, or another run is writing it.
+    InputError
+        If the place cannot be written or the disk is full.
+    """
+    angles = None if tilt_angles_deg is None else [float(angle) for angle in tilt_angles_deg]
+    voxel = None if voxel_size_angstrom is None else float(voxel_size_angstrom)
+    attributes = {"shape": [int(n) for n in shape], "voxel_size_angstrom": voxel, "tilt_angles_deg": angles}
+    ome = _ome_metadata(Path(path).stem, voxel)
+    return _create(Path(path), "volume", shape, ("z", "y", "x"), attributes, {"ome": ome}, overwrite, lock)
+
+
+class _ZarrSink:
+    """Rows into the array of a partial store; the attribute ``complete`` at the end."""
+
+    def __init__(self, group: zarr.Group, array: zarr.Array[Any]) -> None:
+        self._group = group
+        self._array = array
+
+    def write_rows(self, y_start: int, block: np.ndarray) -> None:
+        self._array[:, y_start : y_start + block.shape[0], :] = np.ascontiguousarray(block.transpose(1, 0, 2))
+
+    def finish(self, provenance: dict[str, Any]) -> None:
+        attributes: Any = self._group.attrs["wedge"]
+        self._group.attrs["wedge"] = {**attributes, "provenance": provenance, "complete": True}
+
+
+def _create(
+    path: Path,
+    kind: Kind,
+    shape: tuple[int, int, int],
+    axes: tuple[str, str, str],
+    attributes: dict[str, Any],
+    other_attributes: dict[str, Any],
+    overwrite: bool,
+    lock: BaseFileLock | None,
+) -> Writer:
+    if overwrite:
+        _refuse_other_kind(path, kind)
+    output = PendingOutput(path, overwrite=overwrite, lock=lock)
+    wedge = {"kind": kind, "complete": False, "format_version": FORMAT_VERSION, **attributes}
+    try:
+        with writing(path):
+            group = zarr.create_group(str(output.partial), zarr_format=3, attributes={**other_attributes, "wedge": wedge})
+            array = group.create_array(
+                _ARRAYS[kind],
+                shape=shape,
+                chunks=(shape[0], min(chunk_rows(shape), shape[1]), shape[2]),
+                dtype="float32",
+                # A hole, should there ever be one, is seen as NaN instead of passing for an empty specimen.
+                fill_value=float("nan"),
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+                dimension_names=axes,
+            )
+    except BaseException:
+        output.discard()
+        raise
+    return Writer(output, shape, _ZarrSink(group, array))
+
+
+def _refuse_other_kind(path: Path, kind: Kind) -> None:
+    """Refuse a slip that costs data: overwriting is for making a result anew."""
+    try:
+        there = store_kind(path)
+    except InputError:
+        return
+    if there != kind:
+        raise OutputExistsError(f"output is {_NAMES[there]} and is not replaced by {_NAMES[kind]}: {path}; choose another name")
+
+
+def _ome_metadata(name: str, voxel_size_angstrom: float | None) -> dict[str, Any]:
+    unit = {} if voxel_size_angstrom is None else {"unit": "angstrom"}
+    scale = [1.0 if voxel_size_angstrom is None else voxel_size_angstrom] * 3
+    dataset = {"path": _ARRAYS["volume"], "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    axes = [{"name": axis, "type": "space", **unit} for axis in ("z", "y", "x")]
+    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": [dataset]}]}
+
+
+def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]:
+    if not path.exists():
+        partial = partial_path(path)
+        hint = f"{partial} is a write that did not finish: run its command again" if partial.exists() else "check the path"
+        raise InputError(f"no such store: {path}; {hint}")
+    if not path.is_dir():
+        raise InputError(f"not a Zarr store but a file: {path}; name the folder that ends in .zarr")
+    if not (path / "zarr.json").is_file():
+        raise InputError(f"not a Zarr 3 store, or an incomplete one: {path} has no zarr.json; make it anew")
+    try:
+        attributes = json.loads((path / "zarr.json").read_text())["attributes"].get("wedge")
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise InputError(f"damaged store: cannot read {path / 'zarr.json'}; make it anew") from error
+    if not isinstance(attributes, dict) or attributes.get("kind") not in _ARRAYS:
+        raise InputError(f"not a store that wedge wrote: {path}; export it to MRC and read that")
+    if path.name.endswith(".partial") or attributes.get("complete") is not True:
+        raise InputError(f"incomplete store, its writing did not finish: {path}; run the command that makes it again")
+    if attributes.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"store of format {attributes.get('format_version')}, this wedge reads {FORMAT_VERSION}: {path}; update wedge")
+    kind = attributes["kind"]
+    if expected is not None and kind != expected:
+        raise InputError(f"is {_NAMES[kind]}, expected {_NAMES[expected]}: {path}")
+    return attributes
+
+
+def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[Any]:
+    try:
+        array = zarr.open_array(str(path / _ARRAYS[kind]), mode="r")
+        num_chunks, num_present = array.nchunks, array.nchunks_initialized
+    except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
+        raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
+    if array.shape != shape:
+        raise InputError(f"damaged store: array of shape {array.shape}, expected {shape}: {path}; make it anew")
+    if num_present != num_chunks:
+        raise InputError(f"damaged store: {num_chunks - num_present} of {num_chunks} chunks are missing: {path}; copy or make it anew")
+    return array
