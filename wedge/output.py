@@ -62,6 +62,14 @@ def lock_output(path: Path) -> BaseFileLock:
     return lock
 
 
+def release_output(lock: BaseFileLock) -> None:
+    """Give a lock of `lock_output` back and remove its file."""
+    if lock.is_locked:
+        # While it is held: whoever opened the file before this finds it unlinked and starts over.
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
 class PendingOutput:
     """The claim to one output path: its lock, and the partial file or folder that takes its place.
 
@@ -121,8 +129,7 @@ class PendingOutput:
     def release(self) -> None:
         """Let others write this output."""
         if self._own_lock is not None:
-            self._own_lock.release()
-            Path(self._own_lock.lock_file).unlink(missing_ok=True)
+            release_output(self._own_lock)
 
 
 def refuse_existing(path: Path, *, overwrite: bool = False) -> None:

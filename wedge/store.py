@@ -17,10 +17,20 @@ from zarr.codecs import BloscCodec
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError
 from wedge.geometry import TiltGeometry
-from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, writing
+from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, release_output, writing
 from wedge.slabs import chunk_rows
 
-__all__ = ["Writer", "create_tilts", "create_volume", "lock_output", "open_tilts", "open_volume", "refuse_existing", "store_kind"]
+__all__ = [
+    "Writer",
+    "create_tilts",
+    "create_volume",
+    "lock_output",
+    "open_tilts",
+    "open_volume",
+    "refuse_existing",
+    "release_output",
+    "store_kind",
+]
 
 FORMAT_VERSION = 1
 Kind = Literal["tilts", "volume"]
