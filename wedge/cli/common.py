@@ -1,0 +1,181 @@
+"""What the subcommands share: option types, the device, and the two streams. Results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from wedge.errors import DeviceError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+AnglesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--angles", help="Tilt angles in degrees, one a line (.tlt, .rawtlt), or an .mdoc; by default found beside the stack by its name."
+    ),
+]
+VoxelSizeOption = Annotated[
+    float | None, typer.Option("--voxel-size", metavar="ANGSTROM", help="Edge of a pixel in angstrom, where the header is wrong or silent.")
+]
+ThicknessOption = Annotated[
+    int | None,
+    typer.Option(
+        "--thickness", min=1, metavar="VOXELS", help="Size of the volume in z; by default what the store says, else the detector width."
+    ),
+]
+TiltRangeOption = Annotated[
+    tuple[float, float] | None, typer.Option("--tilt-range", metavar="LO HI", help="Use only views with angles in this range, in degrees.")
+]
+ExcludeViewsOption = Annotated[
+    str | None, typer.Option("--exclude-views", metavar="LIST", help="Leave views out by their place in the stack, from 0: 0,3,10-12.")
+]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda[:N]", help="Where to compute; auto takes a GPU where there is one.")
+]
+MaxMemoryOption = Annotated[
+    str | None, typer.Option("--max-memory", metavar="SIZE", help="Stay below this much memory on the device: 8GB, 512MiB.")
+]
+ProjectorOption = Annotated[
+    str | None, typer.Option("--projector", metavar="NAME", help="Projector plugin; see wedge plugins list --kind projector.")
+]
+ProjectorOptOption = Annotated[
+    list[str] | None, typer.Option("--projector-opt", metavar="KEY=VALUE", help="Option of the projector; repeat the flag for more.")
+]
+
+
+def parse_views(text: str | None) -> tuple[int, ...]:
+    """Read a list of views such as ``0,3,10-12``; None and an empty text are no views.
+
+    Raises
+    ------
+    UsageError
+        If a part is neither a number nor a range.
+    """
+    views: list[int] = []
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
+            raise UsageError(
+                f"cannot read the views {text!r}: {part.strip()!r} is neither a number nor a range; write for example 0,3,10-12"
+            )
+        views += range(int(first), int(last if dash else first) + 1)
+    return tuple(dict.fromkeys(views))
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means here.
+
+    Raises
+    ------
+    UsageError
+        If the name is none of these.
+    DeviceError
+        If there is no such GPU.
+    """
+    kind, colon, number = name.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (colon and (kind != "cuda" or not number.isdecimal())):
+        raise UsageError(f"unknown device {name!r}: expected auto, cpu, cuda or cuda:N")
+    import torch
+
+    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise DeviceError(f"--device {name}: torch finds no GPU here; use --device cpu, or install a torch with CUDA and its driver")
+    index = int(number or 0)
+    if index >= torch.cuda.device_count():
+        raise DeviceError(f"--device {name}: there are {torch.cuda.device_count()} GPUs, numbered from 0; choose another")
+    return torch.device("cuda", index)
+
+
+def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
+    """Print the result of a command on stdout: ``result`` as JSON, or ``text``. Paths become strings and NaN becomes null."""
+    print(json.dumps(_plain(result), indent=2, allow_nan=False) if as_json else text, flush=True)
+
+
+def say(message: str) -> None:
+    """Print a message on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """Make data fit for JSON: numbers that are not finite become null, paths and other things text."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if hasattr(value, "item") and getattr(value, "size", None) == 1:
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if abs(value) < float("inf") else None
+    return str(value)
+
+
+class Advance(Protocol):
+    """Tells a progress display that work was done."""
+
+    def __call__(self, n: int = 1, note: str = "") -> None:
+        """Count ``n`` more units and show ``note``."""
+
+
+@contextmanager
+def progress(description: str, total: int, *, seconds_between_lines: float = 5.0) -> Iterator[Advance]:
+    """Show how far a long step is, on stderr.
+
+    A bar on a terminal; elsewhere a plain line every few seconds at most, and none for what is quick.
+
+    Parameters
+    ----------
+    description
+        What is going on.
+    total
+        Units of work.
+    seconds_between_lines
+        Least time between two plain lines.
+    """
+    if sys.stderr.isatty():
+        yield from _bar(description, total)
+        return
+    done, last = 0, time.monotonic()
+
+    def advance(n: int = 1, note: str = "") -> None:
+        nonlocal done, last
+        done += n
+        now = time.monotonic()
+        if now - last >= seconds_between_lines:
+            last = now
+            say(f"{description}: {done}/{total}{f' {note}' if note else ''}")
+
+    yield advance
+
+
+def _bar(description: str, total: int) -> Iterator[Advance]:
+    """Show a bar with rich while the caller works."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as display:
+        task = display.add_task(description, total=total, note="")
+        yield lambda n=1, note="": display.update(task, advance=n, note=note)
