@@ -1,7 +1,7 @@
 """Fourier space: grids, the measured cone, shells and the weights of views. Frequencies in cycles per voxel.
 
-A view at tilt angle ``theta`` measures the line ``(kz, kx) = k (sin(theta), cos(theta))`` of every ky (see `wedge.geometry`), so the measured
-cone is every direction between the smallest and the largest tilt angle, modulo 180 degrees.
+A view at tilt angle ``theta`` measures the line ``(kz, kx) = k (sin(theta), cos(theta))`` of every ky (see `wedge.geometry`), so the
+measured cone is every direction between the smallest and the largest tilt angle, modulo 180 degrees.
 """
 
 import math
@@ -89,8 +89,8 @@ def crowther_frequency(tilt_angles_deg: Angles, thickness_voxels: float) -> floa
 def shell_index(shape: tuple[int, ...], real: bool = False, device: torch.device | str = "cpu") -> tuple[torch.Tensor, int]:
     """Return the shell that each frequency lies in, int64, and the number of shells.
 
-    Shell ``i`` is centred on ``i / max(shape)`` cycles per voxel and ``1 / max(shape)`` wide; the last reaches Nyquist, 0.5. Corners beyond it
-    get the number of shells, so that ``bincount(...)[:number]`` leaves them out. Works for rings in two dimensions as well.
+    Shell ``i`` is centred on ``i / max(shape)`` cycles per voxel and ``1 / max(shape)`` wide; the last reaches Nyquist, 0.5. Corners
+    beyond it get the number of shells, so that ``bincount(...)[:number]`` leaves them out. Works for rings in two dimensions as well.
     """
     grid = frequency_grid(shape, real=real, device=device)
     longest = max(shape)
