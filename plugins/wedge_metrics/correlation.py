@@ -1,6 +1,7 @@
 """Sums over Fourier shells, and the correlations, bands and resolutions that follow from them."""
 
 import math
+from itertools import pairwise
 
 import torch
 
@@ -128,7 +129,7 @@ def _first_crossing(frequencies: torch.Tensor, excess: torch.Tensor) -> float | 
     points = [(f, e) for f, e in zip(frequencies.tolist(), excess.tolist(), strict=True) if f > 0 and math.isfinite(e)]
     if not points or points[0][1] < 0:
         return None
-    for (low, above), (high, below) in zip(points, points[1:], strict=False):
+    for (low, above), (high, below) in pairwise(points):
         if below < 0:
             return min(0.5, low + (high - low) * above / (above - below))
     return 0.5

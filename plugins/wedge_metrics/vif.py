@@ -23,7 +23,7 @@ class VifOptions(BaseModel):
 
     variant: Literal["standard", "study"] = Field(
         default="standard",
-        description="standard: the data range is scaled to 0-255; study: to 0-1, as the study of hollow spheres did. Noise variance 2 in both",
+        description="standard: the data range is scaled to 0-255; study: to 0-1. The noise variance is 2 in both",
     )
 
 
@@ -68,7 +68,8 @@ class Vif:
         """Return the mean over rows that have a value, and the series."""
         per_slice = [float(value) for value in torch.cat(self._rows).cpu()]
         defined = [value for value in per_slice if math.isfinite(value)]
-        notes = [f"{self._variant} variant: data range {self._context.data_range:.6g} scaled to {self._peak:g}, noise variance {NOISE_VARIANCE:g}"]
+        scaled = f"data range {self._context.data_range:.6g} scaled to {self._peak:g}, noise variance {NOISE_VARIANCE:g}"
+        notes = [f"{self._variant} variant: {scaled}"]
         if len(defined) < len(per_slice):
             notes.append(f"{len(per_slice) - len(defined)} of {len(per_slice)} y-slices left out: their reference is flat")
         notes.append(mirror_note(self._context.shape, LEAST_SIDE, "four scales"))
