@@ -1,0 +1,289 @@
+"""``wedge reconstruct``: the fit."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wedge.cli.common import (
+    AnglesOption,
+    DeviceOption,
+    ExcludeViewsOption,
+    JsonOption,
+    MaxMemoryOption,
+    OverwriteOption,
+    ProjectorOption,
+    ProjectorOptOption,
+    ThicknessOption,
+    TiltRangeOption,
+    VoxelSizeOption,
+    emit,
+    parse_views,
+    progress,
+    resolve_device,
+    say,
+)
+from wedge.errors import InterruptedRunError, TerminatedError, UsageError
+
+if TYPE_CHECKING:
+    from wedge.fit.config import FitConfig
+    from wedge.fit.loop import StopRequest
+
+
+def command(
+    tilts: Annotated[Path, typer.Argument(help="Tilt series: .zarr, or .mrc/.st/.ali with its angles.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Volume to write, .zarr or .mrc/.rec.")],
+    network: Annotated[str | None, typer.Option("--network", metavar="NAME", help="Network plugin.")] = None,
+    network_opt: Annotated[list[str] | None, typer.Option("--network-opt", metavar="KEY=VALUE", help="Option of the network.")] = None,
+    projector: ProjectorOption = None,
+    projector_opt: ProjectorOptOption = None,
+    regularizer: Annotated[
+        list[str] | None, typer.Option("--regularizer", metavar="NAME:KEY=VALUE,...", help="Regularizers in place of the default; or none.")
+    ] = None,
+    observer: Annotated[
+        list[str] | None, typer.Option("--observer", metavar="NAME:KEY=VALUE,...", help="Observers, as tensorboard.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Settings by name, as study.")] = None,
+    quality: Annotated[str | None, typer.Option("--quality", metavar="NAME", help="Short form of --preset: fast, default, high.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings: a TOML file, or an earlier output to repeat.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all random draws.")] = None,
+    passes: Annotated[float | None, typer.Option("--passes", help="How often each row is seen.")] = None,
+    batch_rows: Annotated[int | None, typer.Option("--batch-rows", help="y-rows of one optimizer step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")] = None,
+    loss: Annotated[str | None, typer.Option("--loss", metavar="l2|l1|huber", help="Loss of the residual.")] = None,
+    weighting: Annotated[
+        str | None, typer.Option("--weighting", metavar="plain|ramp", help="Weight of the residual's frequencies.")
+    ] = None,
+    rolloff: Annotated[
+        float | None, typer.Option("--rolloff", metavar="PER_PIXEL", help="Ramp roll-off frequency, for noisy data.")
+    ] = None,
+    offset: Annotated[str | None, typer.Option("--offset", metavar="auto|none|VALUE", help="Intensity of an empty ray.")] = None,
+    positivity: Annotated[str | None, typer.Option("--positivity", metavar="auto|on|off", help="Whether density is positive.")] = None,
+    hold_out: Annotated[
+        float | None, typer.Option("--hold-out", metavar="FRACTION", help="Tilts kept out, to report the error on.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option("--precision", metavar="auto|float32|bfloat16", help="Of the network's layers.")] = None,
+    device: DeviceOption = "auto",
+    max_memory: MaxMemoryOption = None,
+    angles: AnglesOption = None,
+    voxel_size: VoxelSizeOption = None,
+    thickness: ThicknessOption = None,
+    tilt_range: TiltRangeOption = None,
+    exclude_views: ExcludeViewsOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUTPUT.run.")] = False,
+    stop_now: Annotated[bool, typer.Option("--stop-now", help="With --resume: write the checkpoint's result as it is.")] = False,
+    checkpoint_seconds: Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, help="Time between checkpoints.")] = 60.0,
+    overwrite: OverwriteOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Reconstruct a tilt series by fitting a coordinate network to it.
+
+    Ctrl-C or SIGTERM leaves a checkpoint in OUTPUT.run: continue with --resume, or take its result with --resume --stop-now.
+    """
+    if stop_now and not resume:
+        raise UsageError("--stop-now needs --resume: it writes the result of a checkpoint")
+    options = _option_layer(
+        network=network, network_opt=network_opt, projector=projector, projector_opt=projector_opt, regularizer=regularizer,
+        scalars={
+            "seed": seed, "passes": passes, "batch_rows": batch_rows, "learning_rate": learning_rate, "offset": _offset(offset),
+            "positivity": positivity, "hold_out": hold_out, "precision": precision,
+        },
+        data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
+    )  # fmt: skip
+    from wedge.output import refuse_existing
+
+    refuse_existing(output, overwrite=overwrite and not resume)
+    inputs = {
+        "angles": angles,
+        "voxel_size_angstrom": voxel_size,
+        "thickness": thickness,
+        "tilt_range": tilt_range,
+        "exclude_views": parse_views(exclude_views),
+    }
+    run = _Run(tilts, output, inputs, device, max_memory, observer or [], resume, stop_now, checkpoint_seconds, overwrite)
+    summary, provenance = run.execute(options, config, _preset_name(preset, quality))
+    text = str(output)
+    emit(
+        {"output": str(output), "fit": summary, **{key: provenance[key] for key in ("seconds", "peak_memory_bytes")}},
+        as_json=json,
+        text=text,
+    )
+
+
+def _preset_name(preset: str | None, quality: str | None) -> str | None:
+    if preset and quality and preset != quality:
+        raise UsageError(f"--preset {preset} and --quality {quality} contradict each other: give one")
+    return preset or quality
+
+
+def _offset(text: str | None) -> str | float | None:
+    if text is None or text in ("auto", "none"):
+        return text
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsageError(f"--offset {text!r}: expected auto, none or a number") from error
+
+
+def _option_layer(
+    *,
+    network: str | None,
+    network_opt: list[str] | None,
+    projector: str | None,
+    projector_opt: list[str] | None,
+    regularizer: list[str] | None,
+    scalars: dict[str, Any],
+    data_term: dict[str, Any],
+) -> dict[str, Any]:
+    """Return what was given on the command line as the strongest layer of settings."""
+    from wedge.options import parse_choice, parse_settings
+
+    layer: dict[str, Any] = {key: value for key, value in scalars.items() if value is not None}
+    for key, name, texts in (("network", network, network_opt), ("projector", projector, projector_opt)):
+        if name or texts:
+            layer[key] = ({"name": name} if name else {}) | {"options": parse_settings(texts or [])}
+    if given := {key: value for key, value in data_term.items() if value is not None}:
+        layer["data_term"] = given
+    if regularizer:
+        from wedge.fit.settings import regularizer_choice
+
+        choices = [] if regularizer == ["none"] else [parse_choice(text) for text in regularizer]
+        layer["regularizers"] = [regularizer_choice(name, settings) for name, settings in choices]
+    return layer
+
+
+class _Run:
+    """One reconstruction from the command line."""
+
+    def __init__(
+        self, tilts: Path, output: Path, inputs: dict[str, Any], device: str, max_memory: str | None,
+        observers: list[str], resume: bool, stop_now: bool, checkpoint_seconds: float, overwrite: bool,
+    ) -> None:  # fmt: skip
+        self.tilts, self.output, self.inputs, self.device, self.max_memory = tilts, output, inputs, device, max_memory
+        self.observers, self.resume, self.stop_now = observers, resume, stop_now
+        self.checkpoint_seconds, self.overwrite = checkpoint_seconds, overwrite
+        self.run_dir = output.with_name(output.name + ".run")
+
+    def execute(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fit, write and commit; return the fit's summary and the record of the run."""
+        from wedge import formats
+        from wedge.fit.checkpoint import CHECKPOINT_NAME
+        from wedge.fit.reconstruct import prepare_run_dir, reconstruct
+        from wedge.fit.settings import resolve_plugins
+        from wedge.options import parse_choice
+        from wedge.provenance import RunClock
+        from wedge.registry import Registry
+        from wedge.slabs import parse_memory
+
+        clock = RunClock()
+        registry = Registry.load()
+        fit_config, plugins = resolve_plugins(self._config(options, config_file, preset), registry)
+        observers = dict(parse_choice(text) for text in self.observers)
+        plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
+        limit = parse_memory(self.max_memory) if self.max_memory else None
+        device = resolve_device(self.device)
+        series = formats.open_tilts(self.tilts, **self.inputs)
+        geometry = series.geometry
+        with formats.create_volume(
+            self.output,
+            geometry.volume_shape,
+            voxel_size_angstrom=geometry.voxel_size_angstrom,
+            tilt_angles_deg=geometry.tilt_angles_deg,
+            overwrite=self.overwrite,
+        ) as writer:
+            prepare_run_dir(self.run_dir, series, fit_config, resume=self.resume, overwrite=self.overwrite)
+            stop = self._stop_request()
+            with _stop_on_signals(stop), _fit_progress() as show:
+                result = reconstruct(
+                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, max_memory=limit, resume=self.resume,
+                    stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say, on_progress=show,
+                )  # fmt: skip
+            chosen = [plugins.network, plugins.projector, *plugins.regularizers]
+            record = clock.record(
+                sys.argv,
+                {"fit": fit_config.model_dump(mode="json"), "input": {k: v for k, v in self.inputs.items() if v not in (None, ())}},
+                seed=fit_config.seed,
+                inputs=[self.tilts],
+                device=str(device),
+                distributions=sorted({resolved.entry.distribution for resolved in chosen}),
+            )
+            writer.commit(record | {"fit": result.summary()})
+        # What a finished run leaves is the record and the log; its checkpoint would only take room.
+        (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
+        return result.summary(), record
+
+    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> FitConfig:
+        from wedge.defaults import preset as load_preset
+        from wedge.defaults import reconstruct_settings
+        from wedge.fit.reconstruct import stored_config
+        from wedge.fit.settings import merge, read_config_file, validate
+
+        if self.resume:
+            stored = stored_config(self.run_dir)
+            changed = validate(merge([stored.model_dump(mode="json"), options]))
+            if config_file or preset or changed != stored:
+                raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
+            return stored
+        layers = [
+            reconstruct_settings(),
+            load_preset(preset) if preset else {},
+            read_config_file(config_file) if config_file else {},
+            options,
+        ]
+        network = merge(layers)["network"]["name"]
+        return validate(merge([layers[0], reconstruct_settings(network), *layers[1:]]))
+
+    def _stop_request(self) -> StopRequest:
+        from wedge.fit.loop import StopRequest
+
+        return StopRequest()
+
+
+@contextmanager
+def _stop_on_signals(stop: StopRequest) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM end the fit after its step; a second one ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def request(number: int, frame: Any) -> None:
+        name = signal.Signals(number).name
+        if stop.reason is not None:
+            raise (
+                InterruptedRunError("interrupted again: stopped at once")
+                if number == signal.SIGINT
+                else TerminatedError("ended by SIGTERM")
+            )
+        stop.reason = name
+        say(f"{name}: finishing this step and writing a checkpoint; once more to stop at once")
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _fit_progress() -> Iterator[Any]:
+    """Show steps and loss; made when the number of steps is known."""
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        state: dict[str, Any] = {"done": 0}
+
+        def show(done: int, total: int, loss: float) -> None:
+            if "advance" not in state:
+                state["advance"] = stack.enter_context(progress("fitting", total))
+            state["advance"](done - state["done"], f"loss {loss:.4g}" if loss == loss else "writing")
+            state["done"] = done
+
+        yield show

@@ -1,0 +1,74 @@
+"""What a fit is told. Every value that changes the result is here; device and memory limit are not."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ComponentChoice(_Frozen):
+    """A plugin's component by name, with its options as plain data."""
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class RegularizerChoice(ComponentChoice):
+    """A regularizer with the keys that the fit itself applies.
+
+    ``weight`` changes geometrically to ``final_weight`` (default: the same) between the fraction ``start`` of the steps and the end;
+    before ``start`` it is 0.
+    """
+
+    weight: float = Field(1e-3, ge=0)
+    final_weight: float | None = Field(None, ge=0)
+    start: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _both_or_neither_zero(self) -> "RegularizerChoice":
+        if self.final_weight is not None and (self.weight == 0) != (self.final_weight == 0):
+            raise ValueError("weight and final_weight must both be positive: the weight changes geometrically")
+        return self
+
+
+class DataTermConfig(_Frozen):
+    """How the residual between measured and predicted sinograms is judged.
+
+    ``weighting="ramp"`` multiplies the residual's power along the detector by ``|f| + ramp_floor`` (cycles per pixel), which undoes the
+    ``1/|f|`` of projection and backprojection, so that all frequencies converge alike. ``rolloff`` divides it by ``1 + (f/rolloff)^4``,
+    for noisy data.
+    """
+
+    loss: Literal["l2", "l1", "huber"] = "l2"
+    huber_delta: float = Field(0.1, gt=0, description="Where Huber's loss turns linear, in units of the normalized residual")
+    weighting: Literal["plain", "ramp"] = "ramp"
+    ramp_floor: float = Field(0.005, ge=0, description="cycles per pixel")
+    rolloff: float | None = Field(None, gt=0, description="cycles per pixel")
+
+
+class FitConfig(_Frozen):
+    """A whole fit.
+
+    ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once.
+    ``passes`` counts how often each row is seen.
+    """
+
+    network: ComponentChoice
+    projector: ComponentChoice
+    regularizers: tuple[RegularizerChoice, ...] = ()
+    data_term: DataTermConfig = DataTermConfig()
+    passes: float = Field(100.0, gt=0)
+    batch_rows: int = Field(16, ge=1)
+    learning_rate: float = Field(0.01, gt=0)
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
+    final_learning_rate: float = Field(0.02, gt=0, le=1, description="as a fraction of learning_rate")
+    warmup: float = Field(0.02, ge=0, lt=1, description="fraction of the steps in which the learning rate rises linearly")
+    adam_betas: tuple[float, float] = (0.9, 0.99)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    positivity: Literal["auto", "on", "off"] = "auto"
+    offset: Literal["auto", "none"] | float = "auto"
+    hold_out: float = Field(0.0, ge=0, lt=0.9, description="fraction of the tilts that the fit does not see and reports the error of")
+    seed: int = Field(0, ge=0)

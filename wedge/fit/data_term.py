@@ -1,0 +1,140 @@
+"""How well predicted sinograms explain measured ones."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wedge.contracts import Projector
+from wedge.data import TiltSeries
+from wedge.fit.batches import Slab
+from wedge.fit.config import DataTermConfig
+from wedge.fit.normalization import Normalization
+from wedge.geometry import TiltGeometry
+from wedge.projection import project
+from wedge.slabs import read_sinograms
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """Some views of a tilt series that are fitted, or held out, together.
+
+    Parameters
+    ----------
+    series
+        The views.
+    geometry
+        Their geometry around the fitted box; its tilts are those of ``series``.
+    weights
+        ``(tilt,)`` float32, mean 1: how much each view counts.
+    held_out
+        True for views that the fit does not see and that only its error is measured on.
+    """
+
+    series: TiltSeries
+    geometry: TiltGeometry
+    weights: torch.Tensor
+    held_out: bool = False
+
+
+class _Views:
+    """An array's views at some indices, read when asked for."""
+
+    def __init__(self, array: object, indices: list[int]) -> None:
+        self._array, self._indices = array, indices
+        self.shape = (len(indices), *array.shape[1:])  # type: ignore[attr-defined]
+        self.dtype = array.dtype  # type: ignore[attr-defined]
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
+        views, *rest = key
+        block = self._array[(slice(None), *rest)]  # type: ignore[index]
+        return np.asarray(block)[self._indices][views]
+
+
+def held_out_views(num_tilts: int, fraction: float) -> list[int]:
+    """Return evenly spread views to hold out, never the first or the last; none where fewer than four views would remain."""
+    count = round(fraction * num_tilts)
+    if count == 0 or num_tilts - count < 4:
+        return []
+    return sorted({int(i) for i in np.linspace(0, num_tilts - 1, count + 2)[1:-1].round()})
+
+
+def split_parts(tilts: TiltSeries, hold_out: float) -> list[DataPart]:
+    """Return the fitted part of a tilt series and, if ``hold_out`` is positive, the held-out one."""
+    order = np.argsort(tilts.geometry.tilt_angles_deg, kind="stable")
+    out = [int(order[i]) for i in held_out_views(tilts.geometry.num_tilts, hold_out)]
+    if not out:
+        return [DataPart(tilts, tilts.geometry, torch.ones(tilts.geometry.num_tilts))]
+    kept = [i for i in range(tilts.geometry.num_tilts) if i not in out]
+    parts = []
+    for indices, held in ((kept, False), (sorted(out), True)):
+        geometry = tilts.geometry.with_views(indices)
+        series = TiltSeries(_Views(tilts.array, indices), geometry, tilts.name, tilts.simulated, tilts.provenance)
+        parts.append(DataPart(series, geometry, torch.ones(len(indices)), held))
+    return parts
+
+
+def residual_weight(num_fft: int, config: DataTermConfig, device: torch.device) -> torch.Tensor:
+    """Return ``(num_fft // 2 + 1,)`` float32 weights of the residual's power, mean 1 over the band."""
+    frequency = torch.fft.rfftfreq(num_fft, device=device)
+    weight = frequency + config.ramp_floor
+    if config.rolloff is not None:
+        weight = weight / (1 + (frequency / config.rolloff) ** 4)
+    return weight / weight.mean()
+
+
+class DataTerm:
+    """The data term of one part on one device.
+
+    Sinograms are kept in the fit's units. They stay on the device where ``resident``, otherwise slabs are read when asked for.
+    """
+
+    def __init__(
+        self,
+        part: DataPart,
+        projector: Projector,
+        normalization: Normalization,
+        config: DataTermConfig,
+        device: torch.device,
+        resident: bool,
+    ) -> None:
+        self.part, self._projector, self._config, self._device = part, projector, config, device
+        self._normalization = normalization
+        width = part.geometry.detector_shape[1]
+        self._num_fft = 2 ** math.ceil(math.log2(2 * width))
+        self._amplitude = residual_weight(self._num_fft, config, device).sqrt() if config.weighting == "ramp" else None
+        self._view_weights = part.weights.to(device)[None, :, None]
+        self._sinograms = self._read(0, part.geometry.detector_shape[0]) if resident else None
+
+    def _read(self, y_start: int, y_stop: int) -> torch.Tensor:
+        block = read_sinograms(self.part.series, y_start, y_stop).astype(np.float64)
+        normalized = ((block - self._normalization.offset) / self._normalization.scale).astype(np.float32)
+        return torch.from_numpy(normalized).to(self._device)
+
+    def measured(self, slab: Slab) -> torch.Tensor:
+        """Return the slab's measured sinograms ``(y, tilt, x)`` in the fit's units."""
+        if self._sinograms is not None:
+            return self._sinograms[slab.y_start : slab.y_stop]
+        return self._read(slab.y_start, slab.y_stop)
+
+    def residual(self, slices: torch.Tensor, slab: Slab) -> torch.Tensor:
+        """Return predicted minus measured ``(y, tilt, x)`` for the slab's ``(y, z, x)`` normalized density."""
+        return project(self._projector, slices) - self.measured(slab)
+
+    def __call__(self, slices: torch.Tensor, slab: Slab) -> torch.Tensor:
+        """Return the loss, a mean over the slab's rays."""
+        residual = self.residual(slices, slab)
+        width = residual.shape[2]
+        if self._amplitude is not None:
+            spectrum = torch.fft.rfft(residual, n=self._num_fft, dim=2) * self._amplitude
+            # The filtered residual has tails beyond the detector; they belong to its norm.
+            residual = torch.fft.irfft(spectrum, n=self._num_fft, dim=2)
+        if self._config.loss == "l2":
+            loss = residual.square()
+        elif self._config.loss == "l1":
+            loss = residual.abs()
+        else:
+            delta = self._config.huber_delta
+            loss = torch.nn.functional.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=delta)
+        return (loss * self._view_weights).sum() / (residual.shape[0] * residual.shape[1] * width)

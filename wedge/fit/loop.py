@@ -1,0 +1,191 @@
+"""The only training loop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+from wedge.contracts import Regularizer, RegularizerContext
+from wedge.draws import seed_for
+from wedge.errors import DivergedError
+from wedge.fit.batches import Slab, batch_segments, cut_slabs, steps_per_pass
+from wedge.fit.checkpoint import Progress
+from wedge.fit.config import FitConfig, RegularizerChoice
+from wedge.fit.data_term import DataTerm
+from wedge.fit.memory import MemoryPlan
+from wedge.fit.model import Field
+from wedge.fit.observers import ObserverGroup, field_previews
+from wedge.fit.schedule import learning_rate_factor, regularizer_weight
+from wedge.lattice import FieldBox
+
+_DIVERGED_FACTOR = 100.0
+_NUM_RECORDS = 100
+
+
+class StopRequest:
+    """Set from outside, by a signal, to end a fit after the step that is under way."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+
+@dataclass
+class Fit:
+    """All parts of a fit, ready to run."""
+
+    config: FitConfig
+    box: FieldBox
+    field: Field
+    optimizer: torch.optim.Optimizer
+    fitted: list[DataTerm]
+    held_out: list[DataTerm]
+    regularizers: list[tuple[RegularizerChoice, Regularizer]]
+    plan: MemoryPlan
+    device: torch.device
+    observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
+
+    @property
+    def num_steps(self) -> int:
+        """Optimizer steps of the whole fit."""
+        return max(1, math.ceil(self.config.passes * steps_per_pass(self.box.shape[1], self.config.batch_rows)))
+
+    @property
+    def halo_rows(self) -> int:
+        """Rows of halo that the regularizers need."""
+        return max((regularizer.halo_rows for _, regularizer in self.regularizers), default=0)
+
+
+def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> torch.Tensor:
+    total = density.new_zeros(())
+    for index, (choice, regularizer) in enumerate(fit.regularizers):
+        weight = regularizer_weight(choice, step, fit.num_steps)
+        if weight == 0:
+            continue
+        generator = torch.Generator(fit.device).manual_seed(seed_for(fit.config.seed, f"regularizer-{index}", step))
+        context = RegularizerContext(slab.interior, 1.0, step, fit.num_steps, generator, fit.field)
+        total = total + weight * regularizer(density, context)
+    return total
+
+
+def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
+    """Make one optimizer step over one logical batch, slab by slab; return its scalars on the device."""
+    config, num_rows = fit.config, fit.box.shape[1]
+    segments = batch_segments(config.seed, step, num_rows, config.batch_rows)
+    batch_rows = min(config.batch_rows, num_rows)
+    data_loss = penalty = torch.zeros((), device=fit.device)
+    fit.optimizer.zero_grad(set_to_none=True)
+    for slab in cut_slabs(segments, fit.plan.slab_rows, fit.halo_rows, num_rows):
+        density = fit.field(fit.box.lattice(slab.halo_start, slab.halo_stop, device=fit.device))
+        # Rows weigh alike whatever the slabs: each slab counts by its share of the batch.
+        share = slab.rows / batch_rows
+        data = torch.stack([term(density[slab.interior], slab) for term in fit.fitted]).sum() * share
+        regularization = _regularization(fit, density, slab, step) * share
+        (data + regularization).backward()
+        data_loss, penalty = data_loss + data.detach(), penalty + regularization.detach()
+    factor = learning_rate_factor(config, step, fit.num_steps)
+    for group in fit.optimizer.param_groups:
+        group["lr"] = config.learning_rate * group["relative"] * factor
+    fit.optimizer.step()
+    return {"loss": data_loss + penalty, "data": data_loss, "regularization": penalty}
+
+
+@torch.no_grad()
+def held_out_error(fit: Fit) -> float:
+    """Return the data term of the held-out views over all rows, or NaN where there are none."""
+    if not fit.held_out:
+        return math.nan
+    num_rows = fit.box.shape[1]
+    total = torch.zeros((), device=fit.device)
+    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
+        density = fit.field(fit.box.lattice(slab.y_start, slab.y_stop, device=fit.device))
+        total += sum((term(density, slab) for term in fit.held_out), torch.zeros((), device=fit.device)) * slab.rows / num_rows
+    return float(total)
+
+
+@torch.no_grad()
+def empty_loss(fit: Fit) -> float:
+    """Return the fitted data term of empty space over all rows: the loss that a fit must beat."""
+    num_z, num_rows, num_x = fit.box.shape
+    total = torch.zeros((), device=fit.device)
+    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
+        nothing = torch.zeros(slab.rows, num_z, num_x, device=fit.device)
+        total += sum((term(nothing, slab) for term in fit.fitted), torch.zeros((), device=fit.device)) * slab.rows / num_rows
+    return float(total)
+
+
+def _check(loss: float, progress: Progress) -> None:
+    if not math.isfinite(loss) or loss > _DIVERGED_FACTOR * progress.reference_loss:
+        raise DivergedError(
+            f"the fit diverged at step {progress.step}: loss {loss:.3g}, of empty space {progress.reference_loss:.3g}; "
+            "lower --learning-rate, or give --precision float32"
+        )
+
+
+def run_fit(
+    fit: Fit,
+    progress: Progress,
+    *,
+    save: Callable[[], None],
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    on_progress: Callable[[int, int, float], None],
+) -> bool:
+    """Run a fit from where ``progress`` says to its end.
+
+    ``save`` is called now and then, when stopped and at the end. ``on_progress`` gets steps done, steps in all and the loss, about once
+    a second.
+
+    Returns
+    -------
+    bool
+        True at the end, False if ``stop`` was requested first.
+
+    Raises
+    ------
+    DivergedError
+        If the loss is not finite or runs away.
+    """
+    started, told, saved = time.monotonic() - progress.seconds, 0.0, time.monotonic()
+    every = max(1, fit.num_steps // _NUM_RECORDS)
+    if math.isnan(progress.reference_loss):
+        progress.reference_loss = empty_loss(fit)
+    previews = field_previews(fit.field, fit.box, fit.device)
+    while progress.step < fit.num_steps and stop.reason is None:
+        scalars = take_step(fit, progress.step)
+        record = progress.step % every == 0 or progress.step + 1 == fit.num_steps
+        now = time.monotonic()
+        # A loss is fetched from a GPU once a second at most, so that the steps can queue up; on a CPU every step is checked.
+        if fit.device.type == "cpu" or record or now - told > 1:
+            loss = float(scalars["loss"])
+            _check(loss, progress)
+            if now - told > 1 or record:
+                on_progress(progress.step + 1, fit.num_steps, loss)
+                told = now
+        progress.step += 1
+        progress.seconds = now - started
+        if len(fit.observers):
+            fit.observers.step(progress.step, scalars)
+        if record:
+            entry = {"step": float(progress.step)} | {name: float(value) for name, value in scalars.items()}
+            if fit.held_out:
+                entry["held_out"] = held_out_error(fit)
+            progress.history.append(entry)
+            if len(fit.observers):
+                fit.observers.preview(progress.step, previews)
+        if now - saved > checkpoint_seconds:
+            save()
+            saved = time.monotonic()
+    save()
+    return progress.step >= fit.num_steps
+
+
+@torch.no_grad()
+def predict(fit: Fit, y_start: int, y_stop: int) -> torch.Tensor:
+    """Return rows of the field's normalized density, ``(y, z, x)`` float32 on the CPU."""
+    parts = []
+    for low in range(y_start, y_stop, fit.plan.slab_rows):
+        high = min(low + fit.plan.slab_rows, y_stop)
+        parts.append(fit.field(fit.box.lattice(low, high, device=fit.device)).cpu())
+    return torch.cat(parts)

@@ -1,0 +1,108 @@
+"""How many rows fit into memory at once. The plan is made and told before the run; it never changes the result."""
+
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wedge.contracts import Projector
+from wedge.errors import DeviceError
+from wedge.fit.config import FitConfig
+from wedge.geometry import TiltGeometry
+from wedge.slabs import available_memory_bytes
+
+_MIB = 2**20
+_SHARE_OF_FREE = 0.8
+_PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
+_SLICE_COPIES = 10  # raw, density, their gradients, and what a regularizer keeps
+_SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and the gradients
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Rows evaluated at once, and the bytes that this takes.
+
+    Parameters
+    ----------
+    slab_rows
+        Rows that count in one slab.
+    resident
+        Whether all sinograms stay on the device.
+    total_bytes, limit_bytes
+        Expected peak and what was allowed.
+    """
+
+    slab_rows: int
+    resident: bool
+    total_bytes: int
+    limit_bytes: int
+
+    def __str__(self) -> str:
+        """Say the plan in a line."""
+        where = "kept in memory" if self.resident else "read slab by slab"
+        return (
+            f"memory plan: slabs of {self.slab_rows} y-rows, tilt series {where}, "
+            f"about {self.total_bytes / 2**30:.2f} of {self.limit_bytes / 2**30:.2f} GiB"
+        )
+
+
+def resident_bytes() -> int:
+    """Return the bytes of main memory that this process holds now."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory_limit(device: torch.device, asked: int | None) -> int:
+    """Return the allowed peak in bytes: as asked, or four fifths of what is free (of the process on a CPU, of the tensors on a GPU)."""
+    if asked is not None:
+        return asked
+    if device.type == "cuda":
+        return int(_SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0])
+    return resident_bytes() + int(_SHARE_OF_FREE * available_memory_bytes())
+
+
+def plan_memory(
+    network: torch.nn.Module,
+    projector: Projector,
+    geometry: TiltGeometry,
+    config: FitConfig,
+    halo_rows: int,
+    device: torch.device,
+    limit: int,
+) -> MemoryPlan:
+    """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
+
+    Raises
+    ------
+    DeviceError
+        If not even one row fits; the message gives the least that does.
+    """
+    num_z, num_rows, num_x = geometry.volume_shape
+    rays = geometry.num_tilts * geometry.detector_shape[1]
+    parameters = sum(p.numel() * p.element_size() for p in network.parameters())
+    fixed = _PARAMETER_COPIES * parameters + (resident_bytes() if device.type == "cpu" else 0)
+    estimate = getattr(network, "memory_bytes", None)
+
+    def slab_bytes(rows: int) -> int:
+        evaluated = min(rows + 2 * halo_rows, num_rows)
+        field = estimate((evaluated, num_z, num_x)) if callable(estimate) else 4 * 64 * evaluated * num_z * num_x
+        return int(field + projector.memory_bytes(rows) + 4 * (_SLICE_COPIES * evaluated * num_z * num_x + _SINOGRAM_COPIES * rows * rays))
+
+    series = 4 * rays * num_rows
+    resident = fixed + series + slab_bytes(1) <= limit and series <= limit / 2
+    base = fixed + (series if resident else 0)
+    for rows in range(min(config.batch_rows, num_rows), 0, -1):
+        if base + slab_bytes(rows) <= limit:
+            return MemoryPlan(rows, resident, base + slab_bytes(rows), limit)
+    least = base + slab_bytes(1)
+    raise DeviceError(
+        f"memory limit of {limit / _MIB:.0f} MiB is too small for one slice of {num_z} x {num_x} voxels: "
+        f"allow at least {least / _MIB + 1:.0f} MiB (--max-memory) or choose a smaller network"
+    )

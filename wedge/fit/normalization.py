@@ -1,0 +1,120 @@
+"""Units of the fit: the offset of the intensities, the scale of the density and whether it is positive.
+
+All three are found from the tilt series alone and are equivariant: intensities ``a p + b`` give the offset ``a o + b`` and the scale
+``a s``, so that the normalized problem, and with it the fit, is the same.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wedge.data import TiltSeries
+from wedge.errors import InputError
+from wedge.fbp import fbp_slices
+from wedge.geometry import TiltGeometry
+from wedge.slabs import read_sinograms
+
+_SAMPLE_ROWS = 32
+_NEGATIVE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """``density = scale * normalized``; ``sinogram = offset + scale * projected normalized``.
+
+    Parameters
+    ----------
+    offset
+        Intensity of a ray that meets no density.
+    scale
+        Density that the fit calls 1.
+    positive
+        Whether the density is fitted as positive.
+    """
+
+    offset: float
+    scale: float
+    positive: bool
+
+
+def sample_rows(tilts: TiltSeries) -> np.ndarray:
+    """Return up to 32 evenly spread rows as ``(y, tilt, x)`` float64."""
+    num_rows = tilts.geometry.detector_shape[0]
+    rows = np.unique(np.linspace(0, num_rows - 1, min(num_rows, _SAMPLE_ROWS)).round().astype(int))
+    return np.concatenate([read_sinograms(tilts, int(y), int(y) + 1) for y in rows]).astype(np.float64)
+
+
+def half_sample_mode(values: np.ndarray) -> float:
+    """Return the mode of ``values`` by halving the densest interval, the median where many are equal.
+
+    References
+    ----------
+    D. R. Bickel, R. Fruehwirth, Comput. Stat. Data Anal. 50 (2006) 3500, doi:10.1016/j.csda.2005.07.011
+    """
+    ordered = np.sort(values.ravel())
+    while len(ordered) > 3:
+        half = (len(ordered) + 1) // 2
+        widths = ordered[half - 1 :] - ordered[: len(ordered) - half + 1]
+        # Of equally dense intervals the middle one: ties come from quantized detectors.
+        best = np.flatnonzero(widths == widths.min())
+        start = int(best[len(best) // 2])
+        ordered = ordered[start : start + half]
+    return float(np.median(ordered))
+
+
+def estimate_offset(sinograms: np.ndarray) -> float:
+    """Return the background intensity, taken to be the most frequent one, of ``(y, tilt, x)`` intensities."""
+    # The mode of all views beats a low percentile: that moves with the noise.
+    return half_sample_mode(sinograms)
+
+
+def looks_positive(sinograms: np.ndarray) -> bool:
+    """Return whether ``(y, tilt, x)`` intensities without their offset can be projections of positive density.
+
+    They are averaged over blocks of 8 detector pixels first, so that noise does not count as negative density; then at most 5 % of the
+    absolute sum may be negative.
+    """
+    width = sinograms.shape[2]
+    block = min(8, width)
+    used = width // block * block
+    blocks = sinograms[:, :, :used].reshape(*sinograms.shape[:2], -1, block).mean(axis=3)
+    total = np.abs(blocks).sum()
+    return bool(total == 0 or -blocks[blocks < 0].sum() <= _NEGATIVE_SHARE * total)
+
+
+def estimate_scale(sinograms: np.ndarray, projector: object, geometry: TiltGeometry, device: torch.device) -> float:
+    """Return the density that the brightest 0.5 % of a smoothed FBP of some rows exceed in absolute value, 0 for an empty series."""
+    data = torch.from_numpy(sinograms.astype(np.float32)).to(device)
+    peaks = [torch.quantile(fbp_slices(rows[None], projector, geometry, "hann").abs().flatten(), 0.995) for rows in data]
+    return float(torch.stack(peaks).mean())
+
+
+def normalize(tilts: TiltSeries, projector: object, device: torch.device, offset: float | str, positivity: str) -> Normalization:
+    """Find the units of a fit.
+
+    Parameters
+    ----------
+    offset
+        ``"auto"``: the background for measured data, 0 for simulated data; ``"none"``: 0; or a value.
+    positivity
+        ``"on"``, ``"off"`` or ``"auto"``.
+
+    Raises
+    ------
+    InputError
+        If all sampled intensities are equal: there is nothing to reconstruct.
+    """
+    sinograms = sample_rows(tilts)
+    if offset == "auto":
+        value = 0.0 if tilts.simulated else estimate_offset(sinograms)
+    else:
+        value = 0.0 if offset == "none" else float(offset)
+    sinograms -= value
+    # Scaling first keeps the estimate of the scale inside float32 whatever the detector's units.
+    peak = float(np.abs(sinograms).max())
+    scale = peak * estimate_scale(sinograms / peak, projector, tilts.geometry, device) if peak > 0 else 0.0
+    if not scale > 0:
+        raise InputError(f"{tilts.name}: all intensities equal {value}: nothing to reconstruct")
+    positive = looks_positive(sinograms) if positivity == "auto" else positivity == "on"
+    return Normalization(value, scale, positive)
