@@ -162,7 +162,10 @@ class Sink(Protocol):
         """Keep ``(y, z or tilt, x)`` float32 rows from ``y_start``."""
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        """Make the partial output complete."""
+        """Make the partial output complete, and close it."""
+
+    def close(self) -> None:
+        """Close without completing; it may be closed already."""
 
 
 class Writer:
@@ -237,6 +240,8 @@ class Writer:
         """Remove what was written. After a commit it does nothing."""
         if self._open:
             self._open = False
+            with contextlib.suppress(OSError):
+                self._sink.close()
             self._output.discard()
 
     def __enter__(self) -> Self:

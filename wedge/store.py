@@ -169,6 +169,9 @@ class _ZarrSink:
         attributes: Any = self._group.attrs["wedge"]
         self._group.attrs["wedge"] = {**attributes, "provenance": provenance, "complete": True}
 
+    def close(self) -> None:
+        """Close nothing: a store keeps no file open."""
+
 
 def _create(
     path: Path,

@@ -1,0 +1,214 @@
+"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores and MRC files.
+
+Everything a user should know about what was assumed goes to ``on_note``, one line each.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wedge import store
+from wedge.data import TiltSeries, Volume
+from wedge.errors import InputError, UsageError
+from wedge.formats import mrc, mrc_writer
+from wedge.formats.angles import find_angles, read_angles
+from wedge.formats.views import select_views
+from wedge.geometry import TiltGeometry
+from wedge.output import Writer
+
+Note = Callable[[str], None]
+_KIND_NAMES = {"tilts": "a tilt series", "volume": "a volume"}
+
+
+def open_tilts(
+    path: str | Path,
+    *,
+    angles: str | Path | None = None,
+    voxel_size_angstrom: float | None = None,
+    thickness: int | None = None,
+    tilt_range: tuple[float, float] | None = None,
+    exclude_views: Iterable[int] = (),
+    on_note: Note | None = None,
+) -> TiltSeries:
+    """Open a tilt series; the data stays on disk.
+
+    Parameters
+    ----------
+    path
+        A Zarr store or an MRC stack.
+    angles
+        List of tilt angles; by default what the store says, else the list beside the stack that has its name.
+    voxel_size_angstrom
+        Edge of a detector pixel; decides over what the file says.
+    thickness
+        The volume's size in z, in voxels; by default what the store says, else the detector's width.
+    tilt_range
+        Lowest and highest angle of the views to use, in degrees, both included.
+    exclude_views
+        Views to leave out, by their place in the stack, from 0.
+    on_note
+        Told what was assumed.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, incomplete, a volume, has NaN, or does not fit its angles.
+    UsageError
+        If the suffix is unknown, an excluded view does not exist, or no view is left.
+    """
+    path, note = Path(path), on_note or _ignore
+    is_mrc = _is_mrc(path)
+    series = _open_mrc_tilts(path, angles, voxel_size_angstrom, note) if is_mrc else store.open_tilts(path)
+    geometry = series.geometry
+    if angles is not None and not is_mrc:
+        geometry = replace(geometry, tilt_angles_deg=_matching_angles(Path(angles), path, geometry.num_tilts))
+    if voxel_size_angstrom is not None:
+        geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
+    if thickness is not None:
+        geometry = geometry.with_volume(
+            (thickness, *geometry.volume_shape[1:]), geometry.voxel_size_in_pixels, geometry.volume_centre_pixels
+        )
+    elif not is_mrc or series.provenance:
+        note(f"thickness {geometry.volume_shape[0]} voxels, as {path} says; --thickness changes it")
+    else:
+        note(f"thickness {geometry.volume_shape[0]} voxels, the width of the detector; --thickness changes it")
+    if geometry.pixel_size_angstrom is None:
+        note(f"pixel size unknown: {path} does not say it; give --voxel-size")
+    selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views)
+    if is_mrc:
+        mrc.refuse_not_finite(selected.array, path, "view")
+    return selected
+
+
+def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, on_note: Note | None = None) -> Volume:
+    """Open a volume; the data stays on disk.
+
+    Parameters
+    ----------
+    path
+        A Zarr store or an MRC file.
+    voxel_size_angstrom
+        Edge of a voxel; decides over what the file says.
+    on_note
+        Told what was assumed.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, incomplete, a tilt series or has NaN, or its voxels are no cubes.
+    UsageError
+        If the suffix is unknown.
+    """
+    path, note = Path(path), on_note or _ignore
+    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_mrc(path) else store.open_volume(path)
+    if voxel_size_angstrom is not None:
+        _positive(voxel_size_angstrom)
+        volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
+    if volume.voxel_size_angstrom is None:
+        note(f"voxel size unknown: {path} does not say it; give --voxel-size")
+    return volume
+
+
+def angles_path(path: str | Path, angles: str | Path | None = None) -> Path | None:
+    """Return the angle list that `open_tilts` reads for a stack, or None where the stack itself knows its angles."""
+    if angles is not None:
+        return Path(angles)
+    path = Path(path)
+    return None if not _is_mrc(path) or mrc.read_mrc(path).record else find_angles(path)
+
+
+def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
+    """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
+    path = Path(path)
+    if _is_mrc(path, for_output=True):
+        _refuse_suffix_of(path, "tilts")
+        return mrc_writer.create_mrc_tilts(path, geometry, **options)
+    return store.create_tilts(path, geometry, **options)
+
+
+def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any) -> Writer:
+    """Begin a volume in the format that the suffix says; options and errors as of `wedge.store.create_volume`."""
+    path = Path(path)
+    if _is_mrc(path, for_output=True):
+        _refuse_suffix_of(path, "volume")
+        return mrc_writer.create_mrc_volume(path, shape, **options)
+    return store.create_volume(path, shape, **options)
+
+
+def _open_mrc_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
+    data = mrc.read_mrc(path)
+    if data.stated_kind == "volume":
+        raise InputError(f"is a volume, expected a tilt series: {path}")
+    num_views, rows, columns = data.array.shape
+    if angles is None and data.record:
+        geometry = TiltGeometry.from_json(data.record["geometry"])
+        return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
+    found = Path(angles) if angles is not None else find_angles(path)
+    if found is None:
+        expected = f"neither {path.with_suffix('.tlt').name} nor {path.with_suffix('.rawtlt').name} lies beside it"
+        raise InputError(f"no tilt angles for {path} with {num_views} sections: {expected}; give --angles, unless it is a volume")
+    if angles is None:
+        note(f"tilt angles from {found}")
+    geometry = TiltGeometry(_matching_angles(found, path, num_views), (rows, columns), (columns, rows, columns))
+    if voxel_size_angstrom is None and data.spacing_angstrom is not None:
+        geometry = replace(geometry, pixel_size_angstrom=_one_size(data.spacing_angstrom[1:], path, "pixels are no squares"))
+    return TiltSeries(data.array, geometry, str(path))
+
+
+def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
+    data = mrc.read_mrc(path)
+    if data.stated_kind == "tilts":
+        raise InputError(f"is a tilt series, expected a volume: {path}")
+    angles = find_angles(path)
+    if not data.stated_kind and angles is not None and len(read_angles(angles)) == data.array.shape[0]:
+        raise InputError(f"is a tilt series, expected a volume: {path} has as many sections as {angles.name} beside it has angles")
+    mrc.refuse_not_finite(data.array, path, "section")
+    size = None
+    if voxel_size_angstrom is None and data.spacing_angstrom is not None:
+        size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
+    stated = data.record.get("tilt_angles_deg")
+    return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
+
+
+def _matching_angles(angles: Path, stack: Path, num_views: int) -> tuple[float, ...]:
+    values = read_angles(angles)
+    if len(values) != num_views:
+        raise InputError(
+            f"{len(values)} tilt angles in {angles}, but {num_views} views in {stack}; give the list of this stack by --angles"
+        )
+    return values
+
+
+def _one_size(spacing_angstrom: tuple[float, ...], path: Path, complaint: str) -> float:
+    if max(spacing_angstrom) > 1.01 * min(spacing_angstrom):
+        listed = " x ".join(f"{size:.4g}" for size in spacing_angstrom)
+        raise InputError(f"{complaint}: {path} states {listed} angstrom; give --voxel-size if that is wrong, else resample it first")
+    # Headers hold float32 products of size and count; the digits beyond it are noise.
+    return float(f"{spacing_angstrom[-1]:.7g}")
+
+
+def _positive(voxel_size_angstrom: float) -> None:
+    if not 0 < voxel_size_angstrom < float("inf"):
+        raise UsageError(f"--voxel-size is {voxel_size_angstrom}: expected a positive number of angstrom")
+
+
+def _is_mrc(path: Path, *, for_output: bool = False) -> bool:
+    suffix = path.suffix.lower()
+    if suffix in mrc.SUFFIXES:
+        return True
+    if suffix == ".zarr" or (not for_output and path.is_dir()) or path.name.endswith(".zarr.partial"):
+        return False
+    if not for_output and not path.exists():
+        raise InputError(f"no such file: {path}; check the path")
+    raise UsageError(f"suffix of {path} says no format that wedge knows: expected .zarr or one of {', '.join(mrc.SUFFIXES)}")
+
+
+def _refuse_suffix_of(path: Path, kind: str) -> None:
+    stated = mrc.suffix_kind(path)
+    if stated is not None and stated != kind:
+        raise UsageError(f"suffix {path.suffix} is for {_KIND_NAMES[stated]}, not for {_KIND_NAMES[kind]}: {path}; use .mrc")
+
+
+def _ignore(message: str) -> None:
+    """Keep quiet: nobody asked."""

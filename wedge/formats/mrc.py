@@ -1,0 +1,163 @@
+"""MRC files as memory-mapped arrays, with what their headers say and what they leave open."""
+
+import json
+import math
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import mrcfile
+import numpy as np
+
+from wedge.data import ArrayLike3D
+from wedge.errors import InputError
+
+SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".mrcs")
+_SUFFIX_KINDS: dict[str, Literal["tilts", "volume"]] = {".st": "tilts", ".ali": "tilts", ".mrcs": "tilts", ".rec": "volume"}
+_HEADER_BYTES = 1024
+_IMOD_STAMP = 1146047817
+_VOLUME_STACKS = range(401, 631)
+
+
+@dataclass(frozen=True)
+class MrcData:
+    """What an MRC file holds.
+
+    Parameters
+    ----------
+    path
+        The file.
+    array
+        ``(section, y, x)``, memory-mapped: views of a stack, z of a volume.
+    spacing_angstrom
+        ``(z, y, x)`` spacing, or None where the header doesn't say.
+    stated_kind
+        ``"tilts"`` or ``"volume"`` where there is positive evidence: a record beside the file, or a suffix with one meaning. The header of
+        MRC does not say it reliably.
+    record
+        The attributes that wedge left beside the file, or nothing.
+    """
+
+    path: Path
+    array: np.ndarray
+    spacing_angstrom: tuple[float, float, float] | None
+    stated_kind: Literal["tilts", "volume"] | None = None
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def record_path(path: Path) -> Path:
+    """Return where the record of an MRC file is kept: beside it, as JSON."""
+    return path.with_name(path.name + ".json")
+
+
+def suffix_kind(path: Path) -> Literal["tilts", "volume"] | None:
+    """Return the kind that a suffix means by itself."""
+    return _SUFFIX_KINDS.get(path.suffix.lower())
+
+
+def read_mrc(path: str | Path) -> MrcData:
+    """Open an MRC file of any real mode; its header is read and its data is mapped.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, is no MRC file, is truncated, or holds complex numbers or several volumes.
+    """
+    path = Path(path)
+    header = _read_header(path)
+    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    dtype = _dtype(header, path)
+    offset = _HEADER_BYTES + int(header["nsymbt"])
+    if min(shape) < 1 or offset < _HEADER_BYTES:
+        raise InputError(f"not an MRC file, or a damaged one: {path} states {shape} sections, rows and columns; check the file")
+    if int(header["ispg"]) in _VOLUME_STACKS:
+        raise InputError(f"is a stack of volumes, expected one volume or one tilt series: {path}; take it apart first")
+    needed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
+    if present < needed:
+        raise InputError(f"truncated MRC file: {path} holds {present} of {needed} bytes; copy it anew")
+    array = _in_order_zyx(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape), header)
+    record = _read_record(path, array.shape)
+    return MrcData(path, array, _spacing(header), record.get("kind") or suffix_kind(path), record)
+
+
+def refuse_not_finite(array: ArrayLike3D, path: Path, section: str) -> None:
+    """Look at every section of an array.
+
+    Parameters
+    ----------
+    array
+        ``(section, y, x)``.
+    path
+        For the message.
+    section
+        What a section is called: ``"view"`` or ``"section"``.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite; it names the first section that has one.
+    """
+    if np.dtype(array.dtype).kind != "f":
+        return
+    for index in range(array.shape[0]):
+        # The sum of finite float32 values cannot overflow in float64, so it tells whether all of them are.
+        if not math.isfinite(np.sum(array[index], dtype=np.float64)):
+            count = int(np.count_nonzero(~np.isfinite(array[index])))
+            remedy = "leave it out with --exclude-views or repair it" if section == "view" else "repair the file"
+            raise InputError(f"{section} {index} of {path} has {count} values that are NaN or infinite; {remedy}")
+
+
+def _read_header(path: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            # Many programs leave the identifier or the machine stamp out; what matters is checked by the caller.
+            warnings.simplefilter("ignore")
+            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as file:
+                return file.header
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from error
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"not an MRC file, or a truncated one: {path} ({reason}); check the file") from error
+
+
+def _dtype(header: Any, path: Path) -> np.dtype[Any]:
+    mode = int(header["mode"])
+    try:
+        dtype = mrcfile.utils.dtype_from_mode(mode)
+    except ValueError as error:
+        raise InputError(f"not an MRC file, or of a mode that is not read: {path} states mode {mode}; convert it to mode 2") from error
+    if dtype.kind == "c":
+        raise InputError(f"complex values (mode {mode}) in {path}: expected real ones; convert it to mode 2")
+    extra = header["extra2"].tobytes()
+    order: Any = header["nx"].dtype.byteorder
+    stamp, flags = np.frombuffer(extra, np.dtype("i4").newbyteorder(order), count=2, offset=40)
+    if mode == 0 and stamp == _IMOD_STAMP and not flags & 1:
+        return np.dtype(np.uint8)  # IMOD's bytes are unsigned unless it says otherwise
+    return np.dtype(dtype).newbyteorder(order)
+
+
+def _in_order_zyx(array: np.ndarray, header: Any) -> np.ndarray:
+    """Undo a header's exchange of axes; a header without sense in it leaves them as they are."""
+    axes = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+    if sorted(axes) != [1, 2, 3]:
+        return array
+    return array.transpose([axes.index(which) for which in (3, 2, 1)])
+
+
+def _spacing(header: Any) -> tuple[float, float, float] | None:
+    cell, counts = header["cella"], [int(header[name]) for name in ("mz", "my", "mx")]
+    if min(counts) < 1:
+        return None
+    z, y, x = (float(cell[axis]) / count for axis, count in zip("zyx", counts, strict=True))
+    return (z, y, x) if all(math.isfinite(s) and s > 0 for s in (y, x)) else None
+
+
+def _read_record(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Read the record beside a file; one that is damaged or belongs to another array says nothing."""
+    try:
+        record = json.loads(record_path(path).read_text())["wedge"]
+        return record if tuple(record["shape"]) == shape and record["kind"] in ("tilts", "volume") else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -1,0 +1,70 @@
+"""Part of a tilt series as a tilt series, without copying it."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from wedge.data import ArrayLike3D, TiltSeries
+from wedge.errors import UsageError
+
+
+class SelectedViews:
+    """Some views of a ``(tilt, y, x)`` array, read when they are asked for.
+
+    Parameters
+    ----------
+    array
+        All views.
+    indices
+        Those that are seen, in this order.
+    """
+
+    def __init__(self, array: ArrayLike3D, indices: np.ndarray) -> None:
+        self._array = array
+        self._indices = indices
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Counts along the three axes."""
+        return (len(self._indices), *self._array.shape[1:])
+
+    @property
+    def dtype(self) -> Any:
+        """Type of one value."""
+        return self._array.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read views; one integer or slice per axis, missing ones are whole."""
+        views, *rest = key if isinstance(key, tuple) else (key,)
+        wanted = np.atleast_1d(self._indices[views])
+        if not wanted.size:
+            return np.asarray(self._array[(slice(0, 0), *rest)])
+        first, last = int(wanted.min()), int(wanted.max())
+        # One read of the views between them: a chunk of a store holds all of them anyway.
+        block = np.asarray(self._array[(slice(first, last + 1), *rest)])[wanted - first]
+        return block[0] if np.ndim(self._indices[views]) == 0 else block
+
+
+def select_views(tilts: TiltSeries, tilt_range: tuple[float, float] | None = None, exclude_views: Iterable[int] = ()) -> TiltSeries:
+    """Return the views within ``tilt_range`` (degrees, both ends included) without those of ``exclude_views`` (places in the stack).
+
+    Raises
+    ------
+    UsageError
+        If the range is empty, an excluded view does not exist, or no view is left.
+    """
+    excluded = set(exclude_views)
+    if not excluded and tilt_range is None:
+        return tilts
+    low, high = (-180.0, 180.0) if tilt_range is None else tilt_range
+    if not low <= high:
+        raise UsageError(f"--tilt-range {low:g} {high:g}: the first must not be the greater")
+    angles = tilts.geometry.tilt_angles_deg
+    if beyond := [view for view in excluded if not 0 <= view < len(angles)]:
+        raise UsageError(f"--exclude-views names view {beyond[0]}: {tilts.name} has views 0 to {len(angles) - 1}")
+    kept = [view for view, angle in enumerate(angles) if low <= angle <= high and view not in excluded]
+    if not kept:
+        raise UsageError(f"no view is left: the angles of {tilts.name} are {min(angles):g} to {max(angles):g} degrees; widen --tilt-range")
+    return replace(tilts, array=SelectedViews(tilts.array, np.asarray(kept)), geometry=tilts.geometry.with_views(kept))
