@@ -90,7 +90,8 @@ def _make_command(name: str, target: Any) -> Any:
         app.command(name, help=inspect.cleandoc(target.__doc__ or "").split("\n\nParameters\n")[0])(target)
     made = typer.main.get_command(app)
     made.name = name
-    made.context_settings = {**made.context_settings, "auto_envvar_prefix": "WEDGE", "help_option_names": ["-h", "--help"]}
+    for each in (made, *getattr(made, "commands", {}).values()):
+        each.context_settings = {**each.context_settings, "auto_envvar_prefix": "WEDGE", "help_option_names": ["-h", "--help"]}
     return made
 
 
