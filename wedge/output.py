@@ -148,6 +148,19 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
         raise OutputExistsError(f"output is a folder that is no Zarr store, and is not replaced: {path}; choose another name")
 
 
+def refuse_same(output: Path, *inputs: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises
+    ------
+    OutputExistsError
+        If the output is one of the inputs.
+    """
+    for path in inputs:
+        if output.exists() and path.exists() and output.samefile(path):
+            raise OutputExistsError(f"output is also an input: {output}; choose another name")
+
+
 def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)

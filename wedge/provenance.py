@@ -62,7 +62,7 @@ class RunClock:
             If an input has vanished meanwhile.
         """
         return {
-            "command": [str(word) for word in command],
+            "command": [Path(word).name if place == 0 else str(word) for place, word in enumerate(command)],
             "config": config,
             "seed": seed,
             "versions": versions(distributions),

@@ -10,12 +10,13 @@ from typing import Any
 
 from wedge import store
 from wedge.data import TiltSeries, Volume
-from wedge.errors import InputError, UsageError
+from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.views import select_views
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
+from wedge.store import Kind
 
 Note = Callable[[str], None]
 _KIND_NAMES = {"tilts": "a tilt series", "volume": "a volume"}
@@ -118,11 +119,28 @@ def angles_path(path: str | Path, angles: str | Path | None = None) -> Path | No
     return None if not _is_mrc(path) or mrc.read_mrc(path).record else find_angles(path)
 
 
+def kind_of(path: str | Path) -> Kind:
+    """Return what a file or store holds as far as it can be known: an MRC file without evidence of being a stack counts as a volume.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged or incomplete.
+    UsageError
+        If the suffix is unknown.
+    """
+    path = Path(path)
+    if not _is_mrc(path):
+        return store.store_kind(path)
+    data = mrc.read_mrc(path)
+    return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
+
+
 def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
     """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
     path = Path(path)
     if _is_mrc(path, for_output=True):
-        _refuse_suffix_of(path, "tilts")
+        _refuse_place_of_other_kind(path, "tilts")
         return mrc_writer.create_mrc_tilts(path, geometry, **options)
     return store.create_tilts(path, geometry, **options)
 
@@ -131,7 +149,7 @@ def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any)
     """Begin a volume in the format that the suffix says; options and errors as of `wedge.store.create_volume`."""
     path = Path(path)
     if _is_mrc(path, for_output=True):
-        _refuse_suffix_of(path, "volume")
+        _refuse_place_of_other_kind(path, "volume")
         return mrc_writer.create_mrc_volume(path, shape, **options)
     return store.create_volume(path, shape, **options)
 
@@ -160,8 +178,7 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
     data = mrc.read_mrc(path)
     if data.stated_kind == "tilts":
         raise InputError(f"is a tilt series, expected a volume: {path}")
-    angles = find_angles(path)
-    if not data.stated_kind and angles is not None and len(read_angles(angles)) == data.array.shape[0]:
+    if not data.stated_kind and (angles := _angles_of(data)):
         raise InputError(f"is a tilt series, expected a volume: {path} has as many sections as {angles.name} beside it has angles")
     mrc.refuse_not_finite(data.array, path, "section")
     size = None
@@ -169,6 +186,17 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
         size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
     stated = data.record.get("tilt_angles_deg")
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
+
+
+def _angles_of(data: mrc.MrcData) -> Path | None:
+    """Return the angle list beside a file if it has an angle for each section: evidence that the file is a stack."""
+    angles = find_angles(data.path)
+    if angles is None:
+        return None
+    try:
+        return angles if len(read_angles(angles)) == data.array.shape[0] else None
+    except InputError:
+        return None
 
 
 def _matching_angles(angles: Path, stack: Path, num_views: int) -> tuple[float, ...]:
@@ -204,10 +232,16 @@ def _is_mrc(path: Path, *, for_output: bool = False) -> bool:
     raise UsageError(f"suffix of {path} says no format that wedge knows: expected .zarr or one of {', '.join(mrc.SUFFIXES)}")
 
 
-def _refuse_suffix_of(path: Path, kind: str) -> None:
+def _refuse_place_of_other_kind(path: Path, kind: Kind) -> None:
     stated = mrc.suffix_kind(path)
     if stated is not None and stated != kind:
         raise UsageError(f"suffix {path.suffix} is for {_KIND_NAMES[stated]}, not for {_KIND_NAMES[kind]}: {path}; use .mrc")
+    try:
+        there = kind_of(path)
+    except InputError:
+        return  # nothing, or nothing worth keeping
+    if kind == "volume" and there == "tilts":
+        raise OutputExistsError(f"output is a tilt series and is not replaced by a volume: {path}; choose another name")
 
 
 def _ignore(message: str) -> None:

@@ -1,0 +1,98 @@
+"""What a file or store holds, in plain data."""
+
+from pathlib import Path
+from typing import Any
+
+from wedge import formats
+from wedge.data import ArrayLike3D
+from wedge.formats.mrc import SUFFIXES, read_mrc
+from wedge.geometry import TiltGeometry
+from wedge.slabs import chunk_rows
+from wedge.statistics import RunningStatistics
+
+
+def describe(path: str | Path, *, statistics: bool = False) -> dict[str, Any]:
+    """Return what is known of a tilt series or a volume.
+
+    Parameters
+    ----------
+    path
+        A Zarr store or an MRC file.
+    statistics
+        Whether to read all values and tell their range, mean and deviation.
+
+    Raises
+    ------
+    InputError
+        If it is missing, damaged or incomplete.
+    UsageError
+        If the suffix is unknown.
+    """
+    path = Path(path)
+    kind = formats.kind_of(path)
+    result: dict[str, Any] = {"path": str(path), "kind": kind, "complete": True}
+    describe_format = _describe_mrc if path.suffix.lower() in SUFFIXES else _describe_store
+    array = describe_format(path, kind, result)
+    if statistics:
+        result["statistics"] = _statistics(array)
+    return result
+
+
+def _describe_store(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D:
+    result["format"] = "zarr"
+    if kind == "tilts":
+        tilts = formats.open_tilts(path)
+        _add_array(result, tilts.array, "tilt, y, x")
+        _add_geometry(result, tilts.geometry)
+        result |= {"simulated": tilts.simulated, "provenance": tilts.provenance}
+        return tilts.array
+    volume = formats.open_volume(path)
+    _add_array(result, volume.array, "z, y, x")
+    result |= {"voxel_size_angstrom": volume.voxel_size_angstrom, "provenance": volume.provenance}
+    if volume.tilt_angles_deg is not None:
+        _add_angles(result, volume.tilt_angles_deg)
+    return volume.array
+
+
+def _describe_mrc(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D:
+    """Describe what is there; unlike opening for use, this needs neither angles nor finite values."""
+    data = read_mrc(path)
+    result |= {"format": "mrc", "provenance": data.record.get("provenance", {})}
+    _add_array(result, data.array, "tilt, y, x" if kind == "tilts" else "z, y, x")
+    result["voxel_size_angstrom"] = None if data.spacing_angstrom is None else float(f"{data.spacing_angstrom[-1]:.7g}")
+    if "geometry" in data.record:
+        _add_geometry(result, TiltGeometry.from_json(data.record["geometry"]))
+    elif (angles := formats.angles_path(path)) is not None:
+        result["angles_file"] = str(angles)
+        _add_angles(result, formats.read_angles(angles))
+    elif data.record.get("tilt_angles_deg"):
+        _add_angles(result, tuple(data.record["tilt_angles_deg"]))
+    if data.stated_kind is None and kind == "volume":
+        result["note"] = "an MRC header does not say whether this is a volume or a stack of views; it counts as a volume, having no angles"
+    return data.array
+
+
+def _add_array(result: dict[str, Any], array: ArrayLike3D, axes: str) -> None:
+    result |= {"axes": axes, "shape": [int(n) for n in array.shape], "dtype": str(array.dtype)}
+
+
+def _add_geometry(result: dict[str, Any], geometry: TiltGeometry) -> None:
+    result |= {"voxel_size_angstrom": geometry.pixel_size_angstrom, "volume_shape": list(geometry.volume_shape)}
+    _add_angles(result, geometry.tilt_angles_deg)
+
+
+def _add_angles(result: dict[str, Any], angles_deg: tuple[float, ...]) -> None:
+    result |= {"num_tilts": len(angles_deg), "tilt_range_deg": [min(angles_deg), max(angles_deg)], "tilt_angles_deg": list(angles_deg)}
+
+
+def _statistics(array: ArrayLike3D) -> dict[str, Any]:
+    """Look at all values; a store is read by its chunks, rows across all sections, and a file by its sections, as both lie on disk."""
+    seen = RunningStatistics()
+    if hasattr(array, "chunks"):
+        rows = chunk_rows((array.shape[0], array.shape[1], array.shape[2]))
+        for start in range(0, array.shape[1], rows):
+            seen.update(array[:, start : start + rows, :])
+    else:
+        for index in range(array.shape[0]):
+            seen.update(array[index])
+    return {"min": seen.minimum, "max": seen.maximum, "mean": seen.mean, "std": seen.std, "num_not_finite": seen.num_not_finite}
