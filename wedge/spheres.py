@@ -82,7 +82,7 @@ def make_spheres(shape: tuple[int, int, int], seed: int, fill: float = 0.2) -> S
     volumes = np.cumsum(4 / 3 * math.pi * radii**3)
     radii = -np.sort(-radii[: max(1, int(np.searchsorted(volumes, wanted)))])
     centres, kept = _place(np.asarray(shape, dtype=np.float64), radii, random)
-    return Spheres(tuple(shape), centres, kept, kept - np.minimum(np.maximum(kept / 4, 1.5), 0.7 * kept))
+    return Spheres((shape[0], shape[1], shape[2]), centres, kept, kept - np.minimum(np.maximum(kept / 4, 1.5), 0.7 * kept))
 
 
 def _place(box: np.ndarray, radii: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
