@@ -19,4 +19,16 @@ def wedge_networks() -> list[Component]:
             target="wedge_networks.feature_grid:FeatureGrid",
             options="wedge_networks.feature_grid:FeatureGridOptions",
         ),
+        Component(
+            name="siren",
+            summary="MLP of sines",
+            target="wedge_networks.siren:Siren",
+            options="wedge_networks.siren:SirenOptions",
+        ),
+        Component(
+            name="relu-pe",
+            summary="Five-layer ReLU MLP on positionally encoded coordinates",
+            target="wedge_networks.relu_pe:ReluPositional",
+            options="wedge_networks.relu_pe:ReluPositionalOptions",
+        ),
     ]

@@ -1,6 +1,5 @@
 """Dense feature grids of several resolutions, read by a small MLP."""
 
-from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -8,6 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wedge.plugin_api import FieldBox, Lattice
 from wedge_networks.interpolation import grid_axes
+from wedge_networks.mlp import PointwiseLayers, point_blocks
+
+_ACTIVATIONS = {"relu": torch.relu_, "silu": torch.nn.functional.silu, "gelu": torch.nn.functional.gelu}
 
 
 class FeatureGridOptions(BaseModel):
@@ -43,27 +45,22 @@ class FeatureGrid(torch.nn.Module):
             for z, y, x in self._axes
         )
         widths = [options.levels * options.features] + [options.width] * options.depth + [1]
-        self.layers = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in pairwise(widths))
-        with torch.no_grad():
-            self.layers[-1].weight.mul_(0.1)
-            self.layers[-1].bias.zero_()
-        self._activation = getattr(torch.nn.functional, options.activation)
+        self.layers = PointwiseLayers(widths, _ACTIVATIONS[options.activation])
         self._options = options
 
     def forward(self, lattice: Lattice) -> torch.Tensor:
-        """Return ``(y, z, x)`` float32."""
-        rows, nz, nx = lattice.shape
-        levels = []
-        for grid, (z, y, x) in zip(self.grids, self._axes, strict=True):
-            features = y.rows(grid, lattice.y)
-            features = z.plan(lattice.z).along(features, -2)
-            levels.append(x.plan(lattice.x).along(features, -1))
-        hidden = torch.cat(levels, dim=1).flatten(2)
-        for index, layer in enumerate(self.layers):
-            hidden = torch.baddbmm(layer.bias[None, :, None], layer.weight.expand(rows, -1, -1), hidden)
-            if index < len(self.layers) - 1:
-                hidden = self._activation(hidden)
-        return hidden.reshape(rows, nz, nx).float()
+        """Return ``(y, z, x)`` float32; the layers obey autocast, interpolation stays in float32."""
+        device = lattice.x.device
+        with torch.autocast(device.type, enabled=False):
+            levels = []
+            for grid, (z, y, x) in zip(self.grids, self._axes, strict=True):
+                # x before z, as z is the shorter of the two in most boxes.
+                features = x.plan(lattice.x).along(y.rows(grid, lattice.y), -1)
+                levels.append(z.plan(lattice.z).along(features, -2))
+            features = torch.cat(levels, dim=1).flatten(2)
+        blocks = point_blocks(len(features), features.shape[2], device)
+        values = [self.layers(features[rows, :, points]).flatten() for rows, points in blocks]
+        return torch.cat(values).view(lattice.shape).float()
 
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
         """Bound for a forward and a backward pass over ``(y, z, x)`` points, the dense gradients' scratch copies included."""

@@ -1,0 +1,64 @@
+"""An MLP of sines."""
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from wedge.plugin_api import FieldBox, Lattice
+from wedge_networks.mlp import PointwiseLayers, SeparableLayer, point_blocks
+
+
+class SirenOptions(BaseModel):
+    """Options of `Siren`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(64, ge=1, description="units of a hidden layer")
+    depth: int = Field(4, ge=1, description="hidden layers, the first one on coordinates included")
+    omega: float = Field(30.0, gt=0, description="highest frequency of the first layer, in radians per half of the box's longest side")
+
+
+class Siren(torch.nn.Module):
+    """``W ... sin(W sin(W_1 (z, y, x) + b_1) + b)``, initialized so that every layer is as wide in its values as the one before.
+
+    Notes
+    -----
+    The factor ``omega`` of the original's sines is multiplied into the weights, so learning rates are ``omega`` times the original's.
+    All of it is computed in float32, also under autocast: the phase of a sine doesn't survive half precision.
+
+    References
+    ----------
+    Sitzmann et al. (2020), doi:10.48550/arXiv.2006.09661
+    """
+
+    def __init__(self, field_box: FieldBox, options: SirenOptions) -> None:
+        super().__init__()
+        self._options = options
+        self.first = SeparableLayer(1, options.width)
+        self.hidden = PointwiseLayers([options.width] * options.depth + [1], torch.sin)
+        bound = math.sqrt(6 / options.width)
+        with torch.no_grad():
+            self.first.weight.uniform_(-options.omega, options.omega)
+            self.first.bias.uniform_(-math.pi, math.pi)
+            for linear in self.hidden.linears[:-1]:
+                linear.weight.uniform_(-bound, bound)
+
+    def forward(self, lattice: Lattice) -> torch.Tensor:
+        """Return ``(y, z, x)`` float32."""
+        device = lattice.x.device
+        with torch.autocast(device.type, enabled=False):
+            by_row, in_slice = self.first(lattice.z[:, None], lattice.y[:, None], lattice.x[:, None])
+            blocks = point_blocks(len(by_row), in_slice.shape[1], device)
+            values = [self.hidden(torch.sin(by_row[rows] + in_slice[:, points])).flatten() for rows, points in blocks]
+        return torch.cat(values).view(lattice.shape)
+
+    def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
+        """Bound for a forward and a backward pass over ``(y, z, x)`` points: two arrays per hidden layer, and room to work."""
+        rows, nz, nx = lattice_shape
+        width, depth = self._options.width, self._options.depth
+        return 4 * nz * nx * (rows * (2 * width * depth + 2 * width + 4) + 4 * width) + (1 << 20)
+
+    def learning_rates(self) -> dict[str, float]:
+        """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
+        return {"first": 1.0, "hidden": 1.0}
