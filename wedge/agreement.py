@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NAME = "tilts"
-RESIDUAL, CORRELATION = "relative-residual", "correlation"
+RESIDUAL, CORRELATION = "residual", "correlation"
 
 
 def agreement_geometry(volume: Volume, tilts: TiltSeries) -> TiltGeometry:
@@ -73,7 +73,7 @@ def evaluate_tilts(
     Returns
     -------
     Evaluation
-        ``tilts.relative-residual``, the norm of views minus fitted projections over the norm of views minus fitted offset, and
+        ``tilts.residual``, relative: the norm of views minus fitted projections over the norm of views minus fitted offset, and
         ``tilts.correlation``, Pearson's, over all pixels; both for every y-row too, and for every view as a curve over the tilt angle.
 
     Raises

@@ -99,13 +99,16 @@ def band_values(frequencies: torch.Tensor, correlations: dict[str, torch.Tensor]
 
 
 def resolutions(
-    frequencies: torch.Tensor, correlation: torch.Tensor, count: torch.Tensor, voxel_size_angstrom: float | None
+    frequencies: torch.Tensor, correlation: torch.Tensor, count: torch.Tensor, shortest: int, voxel_size_angstrom: float | None
 ) -> tuple[dict[str, float], str]:
     """Return the resolution at each threshold, and a note on how to read them.
 
     The resolution is the inverse of the frequency at which the correlation first falls below the threshold, interpolated between shells; 2
-    voxels where it never does. Where the first shell is below already, there is none.
+    voxels where it never does. The search starts at one period over the ``shortest`` side: below it there are no frequencies along that
+    axis, and shells of a thin volume hold few of any. Where the first of these shells is below already, there is none.
     """
+    searched = frequencies >= 1 / shortest - 1e-9
+    frequencies, correlation, count = frequencies[searched], correlation[searched], count[searched]
     unit, size = ("voxels", 1.0) if voxel_size_angstrom is None else ("angstrom", voxel_size_angstrom)
     thresholds = {f"{value:g}": torch.full_like(frequencies, value) for value in THRESHOLDS} | {"half-bit": half_bit_threshold(count)}
     values, nyquist, unresolved = {}, [], []

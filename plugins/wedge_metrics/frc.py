@@ -51,7 +51,8 @@ class Frc:
         values = {"" if name == "whole" else name: finite_mean(torch.tensor(series)) for name, series in per_slice.items()}
         mean = {name: torch.nanmean(parts, dim=0) for name, parts in rows.items()}
         values |= band_values(self._frequencies, mean)
-        sizes, note = resolutions(self._frequencies, mean["whole"], self._count, self._context.voxel_size_angstrom)
+        shortest = min(self._context.shape[0], self._context.shape[2])
+        sizes, note = resolutions(self._frequencies, mean["whole"], self._count, shortest, self._context.voxel_size_angstrom)
         note = "mean over y-slices and rings to 0.5 cycles/voxel, zero frequency left out; " + note
         flat = sum(value != value for value in per_slice["whole"])
         if flat:

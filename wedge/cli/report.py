@@ -1,0 +1,78 @@
+"""What ``wedge evaluate`` prints for people, and the files it writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wedge.cli.table import table
+
+if TYPE_CHECKING:
+    from wedge.evaluate import Evaluation
+
+_PLAIN = re.compile(r"\.[a-z]+$")
+"""Of a metric's further values those named by one word are shown; bands and resolutions only on request."""
+
+
+def text(evaluations: list[Evaluation], details: bool) -> str:
+    """Return the table, rows are volumes, and below it what must be known to read it."""
+    names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.values))
+    if details:
+        listed = table(["", *(e.volume for e in evaluations)], [[name, *(e.values.get(name) for e in evaluations)] for name in names])
+    else:
+        short = [name for name in names if _PLAIN.search(name) or any(name in e.notes or name in e.per_slice for e in evaluations)]
+        listed = table(["volume", *short], [[e.volume, *(e.values.get(name) for name in short)] for e in evaluations])
+    notes: dict[str, list[str]] = {}
+    for evaluation in evaluations:
+        for name, note in evaluation.notes.items():
+            notes.setdefault(f"{name}: {note}" if name else note, []).append(evaluation.volume)
+    lines = [note if len(of) == len(evaluations) else f"{note} ({', '.join(of)})" for note, of in notes.items()]
+    return "\n".join([listed, "", *(_fitted(evaluation) for evaluation in evaluations), *lines])
+
+
+def _fitted(evaluation: Evaluation) -> str:
+    if evaluation.data_range is None:
+        return f"{evaluation.volume}: compared with the views of {evaluation.reference}"
+    fit = evaluation.intensity_fit
+    how = f"affine intensity fit {fit.scale:.6g} v + {fit.offset:.6g}" if fit.kind == "affine" else "no intensity fit"
+    return f"{evaluation.volume}: {how}; data range {evaluation.data_range:.6g} of {evaluation.reference}"
+
+
+def write_series(
+    per_slice: Path | None, curves: Path | None, evaluations: list[Evaluation], record: dict[str, Any], overwrite: bool
+) -> None:
+    """Write the values by y-slice as CSV and the curves as JSON, where paths are given."""
+    if per_slice is not None:
+        names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.per_slice))
+        lines = io.StringIO()
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(["volume", "y", *names])
+        for evaluation in evaluations:
+            for y in range(max((len(series) for series in evaluation.per_slice.values()), default=0)):
+                writer.writerow([evaluation.volume, y, *(_cell(evaluation.per_slice.get(name), y) for name in names)])
+        _write(per_slice, lines.getvalue(), overwrite)
+    if curves is not None:
+        plain = [{key: one[key] for key in ("volume", "reference", "curves")} for one in (e.to_json() for e in evaluations)]
+        _write(curves, json.dumps({"volumes": plain, "provenance": record}, indent=1), overwrite)
+
+
+def _cell(series: list[float] | None, y: int) -> str:
+    """Return a value as text; an empty cell where there is none."""
+    return "" if series is None or series[y] != series[y] else f"{series[y]:.9g}"
+
+
+def _write(path: Path, content: str, overwrite: bool) -> None:
+    from wedge.output import PendingOutput, writing
+
+    output = PendingOutput(path, overwrite=overwrite)
+    try:
+        with writing(path):
+            output.partial.write_text(content, encoding="utf-8")
+        output.replace()
+    except BaseException:
+        output.discard()
+        raise
