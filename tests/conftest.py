@@ -1,5 +1,6 @@
 """Fixtures that all tests may use."""
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,3 +54,19 @@ def shared_data() -> Path:
 def example_data() -> Path:
     """The small real data that every clone carries."""
     return ROOT / "examples" / "data"
+
+
+@pytest.fixture
+def make_distribution(tmp_path: Path) -> Callable[..., Path]:
+    """Install a distribution of one module with a plugin: ``make_distribution("name", source)`` returns the folder that holds it."""
+
+    def make(name: str, source: str, *, plugin: str | None = None, version: str = "1.0") -> Path:
+        site, module = tmp_path / "site", name.replace("-", "_")
+        info = site / f"{module}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[wedge.plugins]\n{plugin or name} = {module}\n")
+        (site / f"{module}.py").write_text(textwrap.dedent(source))
+        return site
+
+    return make
