@@ -51,7 +51,7 @@ class PointwiseLayers(torch.nn.Module):
 
 
 class SeparableLayer(torch.nn.Module):
-    """A linear layer of what each axis says by itself: ``W g(z, y, x) = a(z) + b(y) + c(x)``, three small tables instead of a large product.
+    """A linear layer of what each axis says by itself: ``W g(z, y, x) = a(z) + b(y) + c(x)``, three small tables, no large product.
 
     Parameters
     ----------

@@ -1,0 +1,95 @@
+"""Write a fit's scalars and pictures as TensorBoard events."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch.utils.tensorboard import SummaryWriter
+
+from wedge.plugin_api import RunInfo
+
+
+class TensorBoardOptions(BaseModel):
+    """Options of `TensorBoardObserver`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    every: int = Field(10, ge=1, description="steps between two points of a curve")
+    directory: str | None = Field(None, description="where to write instead of OUT.run/tensorboard")
+    low_percentile: float = Field(0.5, ge=0, lt=50, description="percentile that pictures show as black; 100 less this is white")
+
+
+class TensorBoardObserver:
+    """Scalars every few steps; orthoslices and spectra when the fit offers them.
+
+    Notes
+    -----
+    Values are asked for, and the device waited for, only when they are written.
+    """
+
+    def __init__(self, options: TensorBoardOptions) -> None:
+        self._options = options
+        self._writer: SummaryWriter | None = None
+        self._waiting: tuple[int, dict[str, torch.Tensor | float]] | None = None
+
+    def start(self, run: RunInfo) -> None:
+        """Open the events; what an earlier run wrote beyond ``first_step`` is hidden."""
+        directory = Path(self._options.directory or Path(run.run_dir) / "tensorboard")
+        # Without a purge step TensorBoard would draw the steps that a resumed fit repeats twice.
+        self._writer = SummaryWriter(str(directory), purge_step=run.first_step or None)
+        self._writer.add_text("config", f"```\n{json.dumps(run.config, indent=2, default=str)}\n```", run.first_step)
+
+    def step(self, step: int, scalars: Mapping[str, torch.Tensor | float]) -> None:
+        """Write the scalars of every ``every``-th step, and keep those of the others for the end."""
+        self._waiting = (step, dict(scalars))
+        if step % self._options.every == 0:
+            self._write_waiting()
+
+    def preview(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
+        """Compute and write every picture, grey values between two percentiles of its own."""
+        if self._writer is None:
+            return
+        for name, compute in previews.items():
+            self._writer.add_image(name, _to_grey(compute(), self._options.low_percentile), step, dataformats="HW")
+        self._writer.flush()
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """Write the last step and the summary, and close."""
+        if self._writer is not None:
+            self._write_waiting()
+            self._writer.add_text("summary", f"```\n{json.dumps(dict(summary), indent=2, default=str)}\n```")
+        self._close()
+
+    def failed(self, error: BaseException) -> None:
+        """Write the last step and why the fit ended, and close."""
+        if self._writer is not None:
+            self._write_waiting()
+            self._writer.add_text("failed", f"{type(error).__name__}: {error}")
+        self._close()
+
+    def _write_waiting(self) -> None:
+        """Write the scalars that wait, if any."""
+        if self._waiting is None or self._writer is None:
+            return
+        (step, scalars), self._waiting = self._waiting, None
+        for name, value in scalars.items():
+            self._writer.add_scalar(name, float(value), step)
+
+    def _close(self) -> None:
+        """Close the events; more than once does no harm."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+
+def _to_grey(image: torch.Tensor, low_percentile: float) -> torch.Tensor:
+    """Map a 2-D float image to uint8; a constant or partly infinite one does no harm."""
+    image = torch.nan_to_num(image.detach().float().cpu(), nan=0.0, posinf=0.0, neginf=0.0)
+    # kthvalue, as quantile refuses large images.
+    values = image.flatten()
+    rank = int(low_percentile / 100 * (values.numel() - 1))
+    low, high = values.kthvalue(rank + 1).values, values.kthvalue(values.numel() - rank).values
+    return ((image - low) / (high - low).clamp_min(1e-12) * 255).clamp(0, 255).to(torch.uint8)
