@@ -54,11 +54,11 @@ def lock_output(path: Path) -> BaseFileLock:
     if not path.parent.is_dir():
         raise InputError(f"folder of the output does not exist: {path.parent}; create it")
     lock = FileLock(path.with_name(path.name + ".lock"))
-    try:
-        with writing(path):
+    with writing(path):
+        try:
             lock.acquire(timeout=0)
-    except Timeout as error:
-        raise OutputExistsError(f"another run is writing {path}: wait for it or choose another output") from error
+        except Timeout as error:
+            raise OutputExistsError(f"another run is writing {path}: wait for it or choose another output") from error
     return lock
 
 

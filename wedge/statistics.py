@@ -40,7 +40,8 @@ class RunningStatistics:
         self.minimum = min(self.minimum, float(values.min()))
         self.maximum = max(self.maximum, float(values.max()))
         mean = float(values.mean(dtype=np.float64))
-        deviations = float(np.square(values - mean, dtype=np.float64).sum())
+        differences = np.subtract(values, mean, dtype=np.float64)
+        deviations = float(np.vdot(differences, differences))
         before = 0.0 if self.count == 0 else self.mean
         total = self.count + values.size
         step = mean - before
