@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from wedge.errors import InputError, OutputExistsError, WedgeError
 
+_REMOVAL_TRIES = 50
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -122,8 +124,12 @@ class PendingOutput:
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        with contextlib.suppress(OSError):
-            _remove(self.partial)
+        for _ in range(_REMOVAL_TRIES):
+            with contextlib.suppress(OSError):
+                _remove(self.partial)
+            if not os.path.lexists(self.partial):
+                break
+            time.sleep(0.02)  # an interrupted write may still be ending in a thread of zarr's
         self.release()
 
     def release(self) -> None:

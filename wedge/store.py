@@ -163,7 +163,11 @@ class _ZarrSink:
         self._array = array
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
-        self._array[:, y_start : y_start + block.shape[0], :] = np.ascontiguousarray(block.transpose(1, 0, 2))
+        # Chunk by chunk: of several at once, some are still being written when the first has failed.
+        y_stop, chunk = y_start + block.shape[0], self._array.chunks[1]
+        for first in range(y_start - y_start % chunk, y_stop, chunk):
+            start, stop = max(first, y_start), min(first + chunk, y_stop)
+            self._array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
 
     def finish(self, provenance: dict[str, Any]) -> None:
         attributes: Any = self._group.attrs["wedge"]
