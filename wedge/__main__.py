@@ -1,6 +1,5 @@
-"""``python -m wedge``: the command line."""
+"""``python -m wedge`` is ``wedge``."""
 
 from wedge.cli import main
 
-if __name__ == "__main__":
-    main()
+main()
