@@ -103,7 +103,7 @@ def _place(box: np.ndarray, radii: np.ndarray, random: np.random.Generator) -> t
 def rasterize(spheres: Spheres, y_start: int, y_stop: int) -> np.ndarray:
     """Return rows ``y_start`` to ``y_stop`` of the specimen as ``(y, z, x)`` float32: the share of each voxel that lies in a shell.
 
-    Voxels on a surface are averaged over 4 x 4 lines along x, each with its exact length inside the ball.
+    Voxels on a surface are averaged over 4 x 4 lines, each with its exact length inside the ball.
     """
     nz, ny, nx = spheres.shape
     slices = np.zeros((y_stop - y_start, nz, nx), dtype=np.float32)
@@ -132,12 +132,14 @@ def _ball_share(y: np.ndarray, z: np.ndarray, x: np.ndarray, radius: float) -> n
     distance = np.sqrt((y[:, None, None] ** 2 + z[:, None] ** 2 + x**2).astype(np.float32))
     share = (distance < radius).astype(np.float32)
     iy, iz, ix = np.nonzero(np.abs(distance - radius) < 0.88)  # half of a voxel's diagonal and rounding
+    # A ball looks the same along every axis: lines along the voxel's farthest axis meet the surface most squarely.
+    a, b, c = np.sort(np.abs(np.stack([y[iy], z[iz], x[ix]])), axis=0)
     offsets = (np.arange(_SUB_LINES) + 0.5) / _SUB_LINES - 0.5
     total = np.zeros(len(ix))
-    for dy in offsets:
-        for dz in offsets:
-            half = np.sqrt(np.maximum(radius**2 - (y[iy] + dy) ** 2 - (z[iz] + dz) ** 2, 0.0))
-            total += np.maximum(np.minimum(x[ix] + 0.5, half) - np.maximum(x[ix] - 0.5, -half), 0.0)
+    for da in offsets:
+        for db in offsets:
+            half = np.sqrt(np.maximum(radius**2 - (a + da) ** 2 - (b + db) ** 2, 0.0))
+            total += np.maximum(np.minimum(c + 0.5, half) - np.maximum(c - 0.5, -half), 0.0)
     share[iy, iz, ix] = total / _SUB_LINES**2
     return share
 
