@@ -62,7 +62,7 @@ class AstraProjector:
         return slices.to(sinograms.device)
 
     def memory_bytes(self, n_slices: int) -> int:
-        """Bound on the bytes of ``n_slices``: the results, and copies of inputs that are not contiguous float32 or, on a GPU, ASTRA's own."""
+        """Bound on the bytes of ``n_slices``: the results, copies of inputs that are not contiguous float32, on a GPU ASTRA's own."""
         slice_size, sinogram_size = (shape[0] * shape[1] for shape in (self._slice_shape, self._sinogram_shape))
         return 4 * (3 * n_slices + 2) * (slice_size + sinogram_size)
 

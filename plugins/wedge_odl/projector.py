@@ -97,10 +97,8 @@ def _ray_transform(geometry: TiltGeometry, angles: np.ndarray) -> Any:
     centre = np.array(geometry.volume_centre_pixels[::-1]) + offset * np.array([np.cos(angles[0]), np.sin(angles[0])])
     half = np.array([nx, nz]) * voxel / 2
     space = odl.uniform_discr(centre - half, centre + half, (nx, nz), dtype="float32")
-    if len(angles) > 1:
-        views = odl.nonuniform_partition(angles)
-    else:
-        views = odl.uniform_partition(angles[0] - 0.5, angles[0] + 0.5, 1)
+    one_view = (angles[0] - 0.5, angles[0] + 0.5, 1)
+    views = odl.nonuniform_partition(angles) if len(angles) > 1 else odl.uniform_partition(*one_view)
     detector = odl.uniform_partition(-width / 2, width / 2, width)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The 'astra_cpu' backend may be too slow", category=RuntimeWarning)
