@@ -43,6 +43,9 @@ Edges = Literal["zero", "taper"]
 _WORKING_COPIES = 8
 """Arrays of the size of a padded sinogram that filtering holds at once, spectra and the transform's scratch space included."""
 
+_SLICE_COPIES = 4
+"""Arrays of the size of the slices, the writer's among them."""
+
 
 def default_edges(tilts: TiltSeries) -> Edges:
     """Return what suits a tilt series: ``zero`` where the zero of intensity is known to be zero density, else ``taper``."""
@@ -248,7 +251,7 @@ def fbp(
 def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int | None) -> int:
     """Return the rows of a slab: four chunks, fewer where ``max_memory`` bytes, some of them taken, would not do."""
     nz, _, nx = geometry.volume_shape
-    row_bytes = 4 * (2 * nz * nx + _WORKING_COPIES * geometry.num_tilts * _padded_length(geometry.detector_shape[1]))
+    row_bytes = 4 * (_SLICE_COPIES * nz * nx + _WORKING_COPIES * geometry.num_tilts * _padded_length(geometry.detector_shape[1]))
     rows = 4 * min(chunk_rows(geometry.volume_shape), chunk_rows((geometry.num_tilts, *geometry.detector_shape)))
 
     def needed(rows: int) -> int:
