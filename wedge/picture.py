@@ -48,9 +48,9 @@ def comparison_picture(volumes: Sequence[tuple[str, Volume]], path: Path) -> Non
     from matplotlib.figure import Figure
 
     num_z, num_y, num_x = volumes[0][1].array.shape
-    heights = [num_y / num_x, num_z / num_x, num_z / num_x]
+    heights = [num_y / num_x, num_z / num_x, 1.0]
     width = 3.2 * len(volumes)
-    figure = Figure(figsize=(width, 3.1 * sum(heights) + 1.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(width, 3.2 * sum(heights) + 0.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(3, len(volumes), squeeze=False, height_ratios=heights)
     for column, (title, volume) in enumerate(volumes):
@@ -60,7 +60,7 @@ def comparison_picture(volumes: Sequence[tuple[str, Volume]], path: Path) -> Non
             axes[row, column].imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
         power = spectrum_zx(volume)
         power = np.log10(power / max(power.max(), 1e-300) + 1e-300)
-        axes[2, column].imshow(power, cmap="magma", vmin=-_SPECTRUM_DECADES, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), aspect=num_z / num_x)
+        axes[2, column].imshow(power, cmap="magma", vmin=-_SPECTRUM_DECADES, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5))
         _draw_cone(axes[2, column], volume.tilt_angles_deg or volumes[0][1].tilt_angles_deg)
         axes[0, column].set_title(title)
     for row, label in enumerate(("y, x", "z, x", "kz, kx (log power)")):
