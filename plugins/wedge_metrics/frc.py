@@ -48,7 +48,9 @@ class Frc:
         """Average over slices."""
         rows = {name: torch.cat(parts) for name, parts in self._rows.items()}
         per_slice = {name: [finite_mean(row) for row in parts] for name, parts in rows.items()}
-        values = {"" if name == "whole" else name: finite_mean(torch.tensor(series)) for name, series in per_slice.items()}
+        values = {
+            "" if name == "whole" else name: finite_mean(torch.tensor(series, dtype=torch.float64)) for name, series in per_slice.items()
+        }
         mean = {name: torch.nanmean(parts, dim=0) for name, parts in rows.items()}
         values |= band_values(self._frequencies, mean)
         shortest = min(self._context.shape[0], self._context.shape[2])

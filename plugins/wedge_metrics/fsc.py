@@ -59,7 +59,9 @@ class Fsc:
         count = found["whole"][1][0]
         values = {"" if name == "whole" else name: finite_mean(correlations[name]) for name in names}
         values |= band_values(sums.frequencies, correlations)
-        sizes, note = resolutions(sums.frequencies, correlations["whole"], count, min(self._context.shape), self._context.voxel_size_angstrom)
+        sizes, note = resolutions(
+            sums.frequencies, correlations["whole"], count, min(self._context.shape), self._context.voxel_size_angstrom
+        )
         note = "mean over shells to 0.5 cycles/voxel, zero frequency left out; " + note
         if len(names) == 1:
             note += "; tilt angles unknown: neither cone nor wedge"
