@@ -13,7 +13,7 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
-from wedge.formats.views import select_views
+from wedge.formats.views import SelectedViews, select_views
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.store import Kind
@@ -65,6 +65,7 @@ def open_tilts(
     if angles is not None and not is_mrc:
         geometry = replace(geometry, tilt_angles_deg=_matching_angles(Path(angles), path, geometry.num_tilts))
     if voxel_size_angstrom is not None:
+        _positive(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
     if thickness is not None:
         geometry = geometry.with_volume(
@@ -78,7 +79,8 @@ def open_tilts(
         note(f"pixel size unknown: {path} does not say it; give --voxel-size")
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views)
     if is_mrc:
-        mrc.refuse_not_finite(selected.array, path, "view")
+        kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
+        mrc.refuse_not_finite(series.array, path, "view", kept)
     return selected
 
 

@@ -2,13 +2,14 @@
 
 import json
 import math
-import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import mrcfile
 import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import dtype_from_mode
 
 from wedge.data import ArrayLike3D
 from wedge.errors import InputError
@@ -16,6 +17,9 @@ from wedge.errors import InputError
 SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".mrcs")
 _SUFFIX_KINDS: dict[str, Literal["tilts", "volume"]] = {".st": "tilts", ".ali": "tilts", ".mrcs": "tilts", ".rec": "volume"}
 _HEADER_BYTES = 1024
+_MODES = (0, 1, 2, 3, 4, 6, 12, 101)
+_BIG_ENDIAN_STAMP = 0x11
+_COMPRESSED = (b"\x1f\x8b", b"BZh")
 _IMOD_STAMP = 1146047817
 _VOLUME_STACKS = range(401, 631)
 
@@ -69,8 +73,8 @@ def read_mrc(path: str | Path) -> MrcData:
     shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
     dtype = _dtype(header, path)
     offset = _HEADER_BYTES + int(header["nsymbt"])
-    if min(shape) < 1 or offset < _HEADER_BYTES:
-        raise InputError(f"not an MRC file, or a damaged one: {path} states {shape} sections, rows and columns; check the file")
+    if offset < _HEADER_BYTES:
+        raise InputError(f"damaged MRC file: {path} states an extended header of {offset - _HEADER_BYTES} bytes; check the file")
     if int(header["ispg"]) in _VOLUME_STACKS:
         raise InputError(f"is a stack of volumes, expected one volume or one tilt series: {path}; take it apart first")
     needed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
@@ -81,8 +85,8 @@ def read_mrc(path: str | Path) -> MrcData:
     return MrcData(path, array, _spacing(header), record.get("kind") or suffix_kind(path), record)
 
 
-def refuse_not_finite(array: ArrayLike3D, path: Path, section: str) -> None:
-    """Look at every section of an array.
+def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Iterable[int] | None = None) -> None:
+    """Look at every section of an array, or at some.
 
     Parameters
     ----------
@@ -92,6 +96,8 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str) -> None:
         For the message.
     section
         What a section is called: ``"view"`` or ``"section"``.
+    indices
+        The sections to look at; by default all.
 
     Raises
     ------
@@ -100,7 +106,7 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str) -> None:
     """
     if np.dtype(array.dtype).kind != "f":
         return
-    for index in range(array.shape[0]):
+    for index in range(array.shape[0]) if indices is None else indices:
         # The sum of finite float32 values cannot overflow in float64, so it tells whether all of them are.
         if not math.isfinite(np.sum(array[index], dtype=np.float64)):
             count = int(np.count_nonzero(~np.isfinite(array[index])))
@@ -109,29 +115,37 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str) -> None:
 
 
 def _read_header(path: Path) -> Any:
+    """Read a header as ``()`` of mrcfile's type, in the byte order in which its mode makes sense.
+
+    The identifier is not asked and the machine stamp is a hint: many programs leave them out. mrcfile itself would read the extended header too,
+    however large it claims to be.
+    """
     try:
-        with warnings.catch_warnings():
-            # Many programs leave the identifier or the machine stamp out; what matters is checked by the caller.
-            warnings.simplefilter("ignore")
-            with mrcfile.open(path, mode="r", permissive=True, header_only=True) as file:
-                return file.header
+        with path.open("rb") as file:
+            content = file.read(_HEADER_BYTES)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from error
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"not an MRC file, or a truncated one: {path} ({reason}); check the file") from error
+    if len(content) < _HEADER_BYTES:
+        raise InputError(f"truncated MRC file, or none: {path} holds {len(content)} bytes, less than a header; copy it anew")
+    if content.startswith(_COMPRESSED):
+        raise InputError(f"compressed file: {path}; decompress it first")
+    for order in "><" if content[212] == _BIG_ENDIAN_STAMP else "<>":
+        header = np.frombuffer(content, HEADER_DTYPE.newbyteorder(order))[0]
+        if int(header["mode"]) in _MODES and min(int(header[name]) for name in ("nx", "ny", "nz")) > 0:
+            return header
+    raise InputError(f"not an MRC file, or a damaged one: {path} states no sensible shape and mode; check the file")
 
 
 def _dtype(header: Any, path: Path) -> np.dtype[Any]:
     mode = int(header["mode"])
     try:
-        dtype = mrcfile.utils.dtype_from_mode(mode)
+        dtype = dtype_from_mode(mode)
     except ValueError as error:
         raise InputError(f"not an MRC file, or of a mode that is not read: {path} states mode {mode}; convert it to mode 2") from error
     if dtype.kind == "c":
         raise InputError(f"complex values (mode {mode}) in {path}: expected real ones; convert it to mode 2")
     extra = header["extra2"].tobytes()
-    order: Any = header["nx"].dtype.byteorder
+    order: Any = header.dtype["nx"].byteorder
     stamp, flags = np.frombuffer(extra, np.dtype("i4").newbyteorder(order), count=2, offset=40)
     if mode == 0 and stamp == _IMOD_STAMP and not flags & 1:
         return np.dtype(np.uint8)  # IMOD's bytes are unsigned unless it says otherwise

@@ -26,6 +26,11 @@ class SelectedViews:
         self._indices = indices
 
     @property
+    def indices(self) -> tuple[int, ...]:
+        """Places of the views in the whole array."""
+        return tuple(int(index) for index in self._indices)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Counts along the three axes."""
         return (len(self._indices), *self._array.shape[1:])
