@@ -49,10 +49,12 @@ class RotateProjector:
 
     def project(self, slices: torch.Tensor) -> torch.Tensor:
         """Map ``(y, z, x)`` to ``(y, tilt, x)``."""
+        slices = slices.detach().float()
         return torch.stack([self._view(slices, grid) for grid in self._grids], dim=1)
 
     def backproject(self, sinograms: torch.Tensor) -> torch.Tensor:
         """Map ``(y, tilt, x)`` to ``(y, z, x)``."""
+        sinograms = sinograms.detach().float()
         total = sinograms.new_zeros((sinograms.shape[0], *self._shape))
         for index, grid in enumerate(self._grids):
             with torch.enable_grad():
