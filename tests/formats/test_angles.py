@@ -35,7 +35,7 @@ def test_repeats_of_some_angles_are_kept(angle_list):
         ("\n \n", "no tilt angles in"),
         ("3\n3\n3\n", r"all 3 tilt angles in .* equal 3\.0"),
         (b"\xff\xfe\x00", "is no text"),
-        ("0\n" * 2**20, r"not a list of tilt angles: .* bytes"),
+        ("0\n" * 2**24, r"not a list of tilt angles: .* bytes"),
     ],
 )
 def test_what_is_no_angle_list_is_refused(angle_list, text, message):

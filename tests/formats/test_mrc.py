@@ -202,7 +202,9 @@ def test_angles_of_the_wrong_number_are_refused(tmp_path):
 
 
 def test_stack_without_angles_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"neither a\.tlt nor a\.rawtlt lies beside it; give --angles, unless it is a volume"):
+    with pytest.raises(
+        InputError, match=r"neither a\.tlt, a\.rawtlt nor a\.mrc\.mdoc lies beside it; give --angles, unless it is a volume"
+    ):
         formats.open_tilts(write_mrc(tmp_path / "a.mrc", stack()))
 
 

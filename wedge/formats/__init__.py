@@ -166,7 +166,7 @@ def _open_mrc_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: 
         return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
     found = Path(angles) if angles is not None else find_angles(path)
     if found is None:
-        expected = f"neither {path.with_suffix('.tlt').name} nor {path.with_suffix('.rawtlt').name} lies beside it"
+        expected = f"neither {path.stem}.tlt, {path.stem}.rawtlt nor {path.name}.mdoc lies beside it"
         raise InputError(f"no tilt angles for {path} with {num_views} sections: {expected}; give --angles, unless it is a volume")
     if angles is None:
         note(f"tilt angles from {found}")

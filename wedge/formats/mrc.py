@@ -117,8 +117,8 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Ite
 def _read_header(path: Path) -> Any:
     """Read a header as ``()`` of mrcfile's type, in the byte order in which its mode makes sense.
 
-    The identifier is not asked and the machine stamp is a hint: many programs leave them out. mrcfile itself would read the extended header too,
-    however large it claims to be.
+    The identifier is not asked and the machine stamp is a hint: many programs leave them out. mrcfile would read the extended header,
+    however large it claims to be, as well.
     """
     try:
         with path.open("rb") as file:
