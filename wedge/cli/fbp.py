@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,13 @@ from wedge.cli.common import (
     resolve_device,
     say,
 )
+
+if TYPE_CHECKING:
+    import torch
+
+    from wedge.data import TiltSeries
+    from wedge.output import Writer
+    from wedge.registry import Resolved
 
 
 def command(
@@ -58,7 +65,7 @@ def command(
     """
     from wedge import formats
     from wedge.defaults import load_defaults
-    from wedge.fbp import default_edges, fbp
+    from wedge.fbp import default_edges
     from wedge.options import parse_settings
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
@@ -69,7 +76,8 @@ def command(
     refuse_same(output, tilts)
     refuse_existing(output, overwrite=overwrite)
     limit = parse_memory(max_memory) if max_memory else None
-    excluded = parse_views(exclude_views)
+    chosen = Registry.load().resolve("projector", projector or load_defaults()["projector"], parse_settings(projector_opt or []))
+    target, excluded = resolve_device(device), parse_views(exclude_views)
     series = formats.open_tilts(
         tilts,
         angles=angles,
@@ -79,43 +87,42 @@ def command(
         exclude_views=excluded,
         on_note=say,
     )
-    edges = default_edges(series) if edges == "auto" else edges
-    resolved = Registry.load().resolve("projector", projector or load_defaults()["projector"], parse_settings(projector_opt or []))
-    target, geometry = resolve_device(device), series.geometry
-    with formats.create_volume(
+    filtering = {"filter": filter, "iterations": iterations, "edges": default_edges(series) if edges == "auto" else edges}
+    with _new_volume(output, series, overwrite) as writer:
+        _fill(writer, series, chosen, filtering, target, limit)
+        config = filtering | {
+            "projector": chosen.entry.component.name,
+            "projector_options": None if chosen.options is None else chosen.options.model_dump(mode="json"),
+            "thickness": series.geometry.volume_shape[0],
+            "tilt_range": tilt_range,
+            "exclude_views": excluded,
+        }
+        used = [path for path in (tilts, formats.angles_path(tilts, angles)) if path is not None]
+        record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
+        writer.commit(record)
+    cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
+    emit({"output": output, **config, **cost}, as_json=json, text=str(output))
+
+
+def _new_volume(output: Path, series: TiltSeries, overwrite: bool) -> Writer:
+    """Begin the volume that explains a tilt series."""
+    from wedge import formats
+
+    geometry = series.geometry
+    return formats.create_volume(
         output,
         geometry.volume_shape,
         voxel_size_angstrom=geometry.voxel_size_angstrom,
         tilt_angles_deg=geometry.tilt_angles_deg,
         overwrite=overwrite,
-    ) as writer:
-        with progress("filtered backprojection", geometry.detector_shape[0]) as advance:
-            fbp(
-                series,
-                writer,
-                resolved.build,
-                filter=filter,
-                iterations=iterations,
-                edges=edges,
-                device=target,
-                max_memory=limit,
-                on_progress=advance,
-            )
-        config = {
-            "filter": filter,
-            "iterations": iterations if filter == "sirt-like" else None,
-            "edges": edges,
-            "projector": resolved.entry.component.name,
-            "projector_options": None if resolved.options is None else resolved.options.model_dump(mode="json"),
-            "thickness": geometry.volume_shape[0],
-            "tilt_range": tilt_range,
-            "exclude_views": excluded,
-        }
-        used = [path for path in (tilts, formats.angles_path(tilts, angles)) if path is not None]
-        record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[resolved.entry.distribution])
-        writer.commit(record)
-    emit(
-        {"output": output, **config, **{key: record[key] for key in ("seconds", "peak_memory_bytes")}},
-        as_json=json,
-        text=str(output),
     )
+
+
+def _fill(
+    writer: Writer, series: TiltSeries, projector: Resolved, filtering: dict[str, Any], device: torch.device, limit: int | None
+) -> None:
+    """Reconstruct with progress shown."""
+    from wedge.fbp import fbp
+
+    with progress("filtered backprojection", series.geometry.detector_shape[0]) as advance:
+        fbp(series, writer, projector.build, device=device, max_memory=limit, on_progress=advance, **filtering)
