@@ -30,11 +30,13 @@ class Voxel(torch.nn.Module):
         self.values = torch.nn.Parameter(torch.zeros(self._y.num_nodes, self._z.num_nodes, self._x.num_nodes))
 
     def forward(self, lattice: Lattice) -> torch.Tensor:
-        """Return ``(y, z, x)`` float32."""
-        slices = self._y.rows(self.values, lattice.y)
-        slices = self._z.plan(lattice.z).along(slices, -2)
+        """Return ``(y, z, x)`` float32, also under autocast."""
+        with torch.autocast(lattice.x.device.type, enabled=False):
+            slices = self._y.rows(self.values, lattice.y)
+            slices = self._x.plan(lattice.x).along(slices, -1)
+            slices = self._z.plan(lattice.z).along(slices, -2)
         # A copy even where all plans are slices: callers must not be handed the parameter itself.
-        return self._x.plan(lattice.x).along(slices, -1).clone(memory_format=torch.contiguous_format)
+        return slices.clone(memory_format=torch.contiguous_format)
 
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
         """Bound for a forward and a backward pass over ``(y, z, x)`` points, the dense gradient's scratch copy included."""

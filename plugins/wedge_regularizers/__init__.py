@@ -15,7 +15,7 @@ def wedge_regularizers() -> list[Component]:
         ),
         Component(
             name="crowther",
-            summary="Fourier energy beyond the Crowther frequency in the missing wedge; D is the volume's z size unless thickness says otherwise",
+            summary="Fourier energy beyond the Crowther frequency in the missing wedge; D is the volume's z size unless given",
             target="wedge_regularizers.crowther:Crowther",
             options="wedge_regularizers.crowther:CrowtherOptions",
         ),

@@ -26,8 +26,9 @@ class CrowtherOptions(BaseModel):
 class Crowther:
     """Energy of each y-slice's 2-D Fourier transform, weighted by ``w(k)``, in units of the mean squared density.
 
-    With ``region=both``, ``w = 2 max(|k| - k_c, 0)`` inside the missing wedge and 0 elsewhere: it rises linearly from the Crowther frequency
-    ``k_c = 1 / (D dtheta)`` to ``1 - 2 k_c`` at Nyquist. With ``region=either``, that weight holds outside the wedge and ``2 |k|`` inside.
+    With ``region=both``, ``w = 2 max(|k| - k_c, 0)`` inside the missing wedge and 0 elsewhere: it rises linearly from the Crowther
+    frequency ``k_c = 1 / (D dtheta)`` to ``1 - 2 k_c`` at Nyquist. With ``region=either``, that weight holds outside the wedge and
+    ``2 |k|`` inside.
 
     Parameters
     ----------
@@ -38,8 +39,9 @@ class Crowther:
 
     Notes
     -----
-    Slices have their mean removed and are tapered in z and x, so that the box's faces are no signal; they are not padded, as padding changes
-    no energy. Where views are dense for the thickness, ``k_c`` is Nyquist and ``both`` leaves only the corners beyond it: use ``either``.
+    Slices have their mean removed and are tapered in z and x, so that the box's faces are no signal; they are not padded, as padding
+    changes no energy. Where views are dense for the thickness, ``k_c`` is Nyquist and ``both`` leaves only the corners beyond it: use
+    ``either``.
 
     References
     ----------
@@ -48,7 +50,7 @@ class Crowther:
 
     halo_rows: ClassVar[int] = 0
     zero_for_constant: ClassVar[bool] = True
-    """Read by the laws."""
+    homogeneity: ClassVar[int] = 2
 
     def __init__(self, geometry: TiltGeometry, options: CrowtherOptions) -> None:
         self._options = options

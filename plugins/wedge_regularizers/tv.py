@@ -32,7 +32,7 @@ class TotalVariation:
 
     halo_rows: ClassVar[int] = 1
     zero_for_constant: ClassVar[bool] = True
-    """Read by the laws."""
+    homogeneity: ClassVar[int] = 1
 
     def __init__(self, geometry: TiltGeometry, options: TotalVariationOptions) -> None:
         self._epsilon = options.epsilon

@@ -76,7 +76,7 @@ class TensorBoardObserver:
             return
         (step, scalars), self._waiting = self._waiting, None
         for name, value in scalars.items():
-            self._writer.add_scalar(name, float(value), step)
+            self._writer.add_scalar(name, value.item() if isinstance(value, torch.Tensor) else value, step)
 
     def _close(self) -> None:
         """Close the events; more than once does no harm."""
