@@ -11,10 +11,11 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projector: Projector, slices: torch.Tensor) -> torch.Tensor:
         ctx.projector = projector
-        return projector.project(slices.detach())
+        with torch.autocast(slices.device.type, enabled=False):
+            return projector.project(slices.detach())
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, _Backproject.apply(ctx.projector, gradient)
 
 
@@ -22,15 +23,16 @@ class _Backproject(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projector: Projector, sinograms: torch.Tensor) -> torch.Tensor:
         ctx.projector = projector
-        return projector.backproject(sinograms.detach())
+        with torch.autocast(sinograms.device.type, enabled=False):
+            return projector.backproject(sinograms.detach())
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, _Project.apply(ctx.projector, gradient)
 
 
 def project(projector: Projector, slices: torch.Tensor) -> torch.Tensor:
-    """Project slices so that gradients flow back through `Projector.backproject`, to any order.
+    """Project slices so that gradients flow back through `Projector.backproject`, to any order; in single precision under autocast too.
 
     Parameters
     ----------

@@ -102,4 +102,6 @@ def _ray_transform(geometry: TiltGeometry, angles: np.ndarray) -> Any:
     detector = odl.uniform_partition(-width / 2, width / 2, width)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The 'astra_cpu' backend may be too slow", category=RuntimeWarning)
-        return tomo.RayTransform(space, tomo.Parallel2dGeometry(views, detector), impl="astra_cpu")
+        transform = tomo.RayTransform(space, tomo.Parallel2dGeometry(views, detector), impl="astra_cpu")
+        transform.get_impl()
+    return transform
