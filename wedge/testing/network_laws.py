@@ -2,7 +2,7 @@
 
 import copy
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -35,19 +35,19 @@ class NetworkLaws:
     fit_learning_rate: ClassVar[float] = 3e-3
     """Their learning rate, times what the network suggests."""
 
-    def make(self, field_box: FieldBox) -> torch.nn.Module:
+    def make(self, field_box: FieldBox) -> Any:
         """Build the network for this box."""
         raise NotImplementedError(f"{type(self).__name__} must override make(field_box): return an instance of the network")
 
     # What the laws need.
 
-    def build(self, box: FieldBox, seed: int = 0, device: str = "cpu") -> torch.nn.Module:
+    def build(self, box: FieldBox, seed: int = 0, device: str = "cpu") -> Any:
         """Build as the fit does: in a forked, seeded random generator, on the CPU."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.make(box).to(device)
 
-    def build_filled(self, box: FieldBox, device: str = "cpu") -> torch.nn.Module:
+    def build_filled(self, box: FieldBox, device: str = "cpu") -> Any:
         """Build a network whose field is not flat, as after some steps of a fit."""
         network = self.build(box)
         generator = torch.Generator().manual_seed(1)
@@ -100,7 +100,7 @@ class NetworkLaws:
             network = self.build_filled(box, device)
             whole = network(box.lattice(device=device))
             self.assert_close(network(box.lattice(2, 5, device=device)), whole[2:5])
-            part = Lattice(*(box.axis(axis, 1, 4, device=device) for axis in range(3)))
+            part = Lattice(box.axis(0, 1, 4, device=device), box.axis(1, 1, 4, device=device), box.axis(2, 1, 4, device=device))
             self.assert_close(network(part), whole[1:4, 1:4, 1:4])
 
     def test_shift_by_a_voxel_is_shifted_crop(self) -> None:
@@ -142,7 +142,7 @@ class NetworkLaws:
             box.lattice(spacing=0.5),
             box.lattice(spacing=2),
             Lattice(torch.tensor([-0.3, 0.1, 0.11]), torch.tensor([0.0]), torch.tensor([0.9, -0.9])),
-            Lattice(*(torch.tensor([0.123]) for _ in range(3))),
+            Lattice(torch.tensor([0.123]), torch.tensor([-0.2]), torch.tensor([0.05])),
         ):
             slices = network(lattice)
             assert slices.shape == lattice.shape
@@ -167,7 +167,7 @@ class NetworkLaws:
         network, lattice = self.build(box), box.lattice()
         z, y, x = lattice.z[None, :, None], lattice.y[:, None, None], lattice.x
         target = torch.exp(-8 * (z.square() + y.square() + (x - 0.2).square()))
-        suggested = getattr(network, "learning_rates", dict)()
+        suggested: dict[str, float] = getattr(network, "learning_rates", dict)()
         groups = [
             {"params": [parameter], "lr": self.fit_learning_rate * _rate(name, suggested)} for name, parameter in network.named_parameters()
         ]
