@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from wedge import __version__
 from wedge.errors import DeviceError, InputError, InterruptedRunError, PluginError, TerminatedError, UsageError, WedgeError
@@ -91,7 +91,10 @@ def _make_command(name: str, target: Any) -> Any:
     made = typer.main.get_command(app)
     made.name = name
     for each in (made, *getattr(made, "commands", {}).values()):
-        each.context_settings = {**each.context_settings, "auto_envvar_prefix": "WEDGE", "help_option_names": ["-h", "--help"]}
+        each.context_settings = {**each.context_settings, "help_option_names": ["-h", "--help"]}
+        for option in (parameter for parameter in each.params if isinstance(parameter, TyperOption)):
+            option.envvar = option.envvar or "WEDGE_" + max(option.opts, key=len).lstrip("-").replace("-", "_").upper()
+            option.show_envvar = False
     return made
 
 
@@ -107,7 +110,7 @@ app = typer.Typer(
 )
 
 
-@app.callback(epilog="Every option can be given as an environment variable: WEDGE_DEVICE=cpu stands for --device cpu.")
+@app.callback(epilog="Every option of a command can be an environment variable: WEDGE_DEVICE=cpu stands for --device cpu.")
 def root(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
