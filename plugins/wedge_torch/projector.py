@@ -35,7 +35,7 @@ class TorchProjector:
     Notes
     -----
     The transpose is stored as a matrix of its own: a product with a transposed one is ten times slower. A geometry whose pair would exceed
-    ``matrix_gib`` is never stored; each call then computes the matrices of as many tilts as fit, uses and drops them.
+    ``matrix_gib`` is never stored; each call then computes the matrices of a few tilts at a time, uses and drops them.
     """
 
     adjoint_tolerance = 1e-5
@@ -49,10 +49,11 @@ class TorchProjector:
         self._dtype, self._numpy_dtype = (torch.float64, np.float64) if double else (torch.float32, np.float32)
         self._columns = _CPU_COLUMNS if self._device.type == "cpu" else _GPU_COLUMNS
         needed = matrix.entries_bound(geometry, options.model) * 2 * (4 + self._dtype.itemsize)
-        self._num_blocks = min(math.ceil(needed / (options.matrix_gib * 2**30)), geometry.num_tilts)
+        limit = options.matrix_gib * 2**30
+        self._num_blocks = 1 if needed <= limit else min(math.ceil(4 * needed / limit), geometry.num_tilts)
         self._block_bytes = -(-needed // self._num_blocks)
         self._pair: tuple[torch.Tensor, torch.Tensor] | None = None
-        if self._num_blocks == 1:
+        if needed <= limit:
             build = load_or_build if options.cache else matrix.build
             self._pair = self._to_device(*build(geometry, options.model, self._numpy_dtype))
 
