@@ -28,7 +28,7 @@ def test_nothing_asked_changes_nothing(tilts):
 
 
 @pytest.mark.parametrize(
-    "key", [1, -1, slice(None), slice(1, None), (slice(None), slice(1, 3)), (0, 2), (slice(0, 2), slice(None), 1), slice(0, 0)]
+    "key", [1, -1, slice(None), slice(1, None), (slice(None), slice(1, 3)), (0, 2), (slice(0, 2), slice(None), 1), slice(0, 0), (..., 1)]
 )
 def test_selected_views_are_indexed_like_an_array(tilts, key):
     chosen = select_views(tilts, None, [1, 3]).array

@@ -13,6 +13,7 @@ from mrcfile.utils import dtype_from_mode
 
 from wedge.data import ArrayLike3D
 from wedge.errors import InputError
+from wedge.formats.file_array import FileArray
 
 SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".mrcs")
 _SUFFIX_KINDS: dict[str, Literal["tilts", "volume"]] = {".st": "tilts", ".ali": "tilts", ".mrcs": "tilts", ".rec": "volume"}
@@ -33,7 +34,7 @@ class MrcData:
     path
         The file.
     array
-        ``(section, y, x)``, memory-mapped: views of a stack, z of a volume.
+        ``(section, y, x)``: views of a stack, z of a volume. It stays on disk.
     spacing_angstrom
         ``(z, y, x)`` spacing, or None where the header doesn't say.
     stated_kind
@@ -44,7 +45,7 @@ class MrcData:
     """
 
     path: Path
-    array: np.ndarray
+    array: FileArray
     spacing_angstrom: tuple[float, float, float] | None
     stated_kind: Literal["tilts", "volume"] | None = None
     record: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ def read_mrc(path: str | Path) -> MrcData:
     """
     path = Path(path)
     header = _read_header(path)
-    shape = tuple(int(header[name]) for name in ("nz", "ny", "nx"))
+    shape = int(header["nz"]), int(header["ny"]), int(header["nx"])
     dtype = _dtype(header, path)
     offset = _HEADER_BYTES + int(header["nsymbt"])
     if offset < _HEADER_BYTES:
@@ -80,7 +81,7 @@ def read_mrc(path: str | Path) -> MrcData:
     needed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
     if present < needed:
         raise InputError(f"truncated MRC file: {path} holds {present} of {needed} bytes; copy it anew")
-    array = _in_order_zyx(np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape), header)
+    array = FileArray(path, dtype, shape, offset, _axes(header))
     record = _read_record(path, array.shape)
     return MrcData(path, array, _spacing(header), record.get("kind") or suffix_kind(path), record)
 
@@ -108,8 +109,9 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Ite
         return
     for index in range(array.shape[0]) if indices is None else indices:
         # The sum of finite float32 values cannot overflow in float64, so it tells whether all of them are.
-        if not math.isfinite(np.sum(array[index], dtype=np.float64)):
-            count = int(np.count_nonzero(~np.isfinite(array[index])))
+        values = array[index]
+        if not math.isfinite(np.sum(values, dtype=np.float64)):
+            count = int(np.count_nonzero(~np.isfinite(values)))
             remedy = "leave it out with --exclude-views or repair it" if section == "view" else "repair the file"
             raise InputError(f"{section} {index} of {path} has {count} values that are NaN or infinite; {remedy}")
 
@@ -152,12 +154,12 @@ def _dtype(header: Any, path: Path) -> np.dtype[Any]:
     return np.dtype(dtype).newbyteorder(order)
 
 
-def _in_order_zyx(array: np.ndarray, header: Any) -> np.ndarray:
-    """Undo a header's exchange of axes; a header without sense in it leaves them as they are."""
+def _axes(header: Any) -> tuple[int, int, int]:
+    """Return which stored axis is z, y and x; a header without sense in it leaves them as they are."""
     axes = [int(header[name]) for name in ("maps", "mapr", "mapc")]
     if sorted(axes) != [1, 2, 3]:
-        return array
-    return array.transpose([axes.index(which) for which in (3, 2, 1)])
+        return 0, 1, 2
+    return axes.index(3), axes.index(2), axes.index(1)
 
 
 def _spacing(header: Any) -> tuple[float, float, float] | None:

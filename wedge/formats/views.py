@@ -8,6 +8,7 @@ import numpy as np
 
 from wedge.data import ArrayLike3D, TiltSeries
 from wedge.errors import UsageError
+from wedge.formats.file_array import full_key
 
 
 class SelectedViews:
@@ -42,7 +43,7 @@ class SelectedViews:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read views; one integer or slice per axis, missing ones are whole."""
-        views, *rest = key if isinstance(key, tuple) else (key,)
+        views, *rest = full_key(key)
         wanted = np.atleast_1d(self._indices[views])
         if not wanted.size:
             return np.asarray(self._array[(slice(0, 0), *rest)])
@@ -50,6 +51,10 @@ class SelectedViews:
         # One read of the views between them: a chunk of a store holds all of them anyway.
         block = np.asarray(self._array[(slice(first, last + 1), *rest)])[wanted - first]
         return block[0] if np.ndim(self._indices[views]) == 0 else block
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it."""
+        return np.asarray(self[:], dtype=dtype)
 
 
 def select_views(tilts: TiltSeries, tilt_range: tuple[float, float] | None = None, exclude_views: Iterable[int] = ()) -> TiltSeries:
