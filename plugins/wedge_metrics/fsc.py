@@ -5,7 +5,7 @@ import torch
 from wedge.plugin_api import MetricContext, MetricResult, frequency_grid, missing_mask
 from wedge_metrics.correlation import ShellSums, band_values, curve_of, finite_mean, friedel_weight, regions_of, resolutions
 
-_BLOCK_BYTES = 64 * 2**20
+_BLOCK_BYTES = 16 * 2**20
 
 
 class Fsc:
@@ -18,7 +18,7 @@ class Fsc:
     Notes
     -----
     Slabs are transformed over z and x as they come; their half spectra are kept as complex64 in main memory, two of them of
-    ``8 z y (x / 2 + 1)`` bytes, together about as much as both volumes. The transform along y is done at the end in blocks of about 64 MiB,
+    ``8 z y (x / 2 + 1)`` bytes, together about as much as both volumes. The transform along y is done at the end in blocks of about 16 MiB,
     in complex128. Volumes are not tapered at their edges.
 
     References

@@ -80,6 +80,14 @@ def test_fsc_is_the_naive_one(shape: tuple[int, int, int]) -> None:
     assert found.values[""] == pytest.approx(np.nanmean(expected["whole"]), abs=2e-6)
 
 
+def test_fsc_keeps_its_precision_on_a_large_background() -> None:
+    """Spectra are kept in single precision, where a background of raw counts would drown what varies along y alone."""
+    volume, reference = (array + np.float32(3e4) for array in pair((12, 10, 16)))
+    found = run(Fsc(), volume, reference)
+    assert found.curve is not None
+    assert found.curve.series["cone"] == pytest.approx(naive_curves(volume, reference)["cone"], abs=2e-6)
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_frc_is_the_naive_one_of_each_slice(shape: tuple[int, int, int]) -> None:
     volume, reference = pair(shape)
