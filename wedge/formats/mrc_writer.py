@@ -11,6 +11,7 @@ from filelock import BaseFileLock
 from mrcfile.dtypes import HEADER_DTYPE
 
 import wedge
+from wedge.formats.file_array import FileArray
 from wedge.formats.mrc import record_path
 from wedge.geometry import TiltGeometry
 from wedge.output import PendingOutput, Writer, writing
@@ -46,8 +47,9 @@ class _MrcSink:
     def finish(self, provenance: dict[str, Any]) -> None:
         self._file.flush()
         statistics = RunningStatistics()
-        for section in np.memmap(self._output.partial, "<f4", "r", self._header.nbytes, self._shape):
-            statistics.update(section)
+        written = FileArray(self._output.partial, np.dtype("<f4"), self._shape, self._header.nbytes)
+        for section in range(self._shape[0]):
+            statistics.update(written[section])
         if statistics.count:
             self._header["dmin"], self._header["dmax"] = statistics.minimum, statistics.maximum
             self._header["dmean"], self._header["rms"] = statistics.mean, statistics.std
