@@ -177,6 +177,16 @@ def test_voxel_size_of_zero_is_unknown_and_said(tmp_path, opened):
     assert (found.geometry.pixel_size_angstrom if options else found.voxel_size_angstrom) == 4
 
 
+def test_voxel_size_of_one_is_doubted_aloud(tmp_path):
+    notes = []
+    path = write_mrc(tmp_path / "a.mrc", stack(), 1.0, angles=ANGLES)
+    assert formats.open_tilts(path, on_note=notes.append).geometry.pixel_size_angstrom == 1.0
+    assert any("pixel size 1 angstrom, as the header" in note for note in notes)
+    notes.clear()
+    formats.open_tilts(path, on_note=notes.append, voxel_size_angstrom=1.0)
+    assert not any("pixel size" in note for note in notes)
+
+
 def test_voxel_size_option_decides_over_the_header(tmp_path):
     path = write_mrc(tmp_path / "a.mrc", stack(), 1.0, angles=ANGLES)
     assert formats.open_tilts(path, voxel_size_angstrom=33.6).geometry.pixel_size_angstrom == 33.6

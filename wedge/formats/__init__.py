@@ -75,8 +75,7 @@ def open_tilts(
         note(f"thickness {geometry.volume_shape[0]} voxels, as {path} says; --thickness changes it")
     else:
         note(f"thickness {geometry.volume_shape[0]} voxels, the width of the detector; --thickness changes it")
-    if geometry.pixel_size_angstrom is None:
-        note(f"pixel size unknown: {path} does not say it; give --voxel-size")
+    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_mrc and voxel_size_angstrom is None)
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views)
     if is_mrc:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
@@ -108,8 +107,7 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    if volume.voxel_size_angstrom is None:
-        note(f"voxel size unknown: {path} does not say it; give --voxel-size")
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_mrc(path) and voxel_size_angstrom is None)
     return volume
 
 
@@ -216,6 +214,13 @@ def _one_size(spacing_angstrom: tuple[float, ...], path: Path, complaint: str) -
         raise InputError(f"{complaint}: {path} states {listed} angstrom; give --voxel-size if that is wrong, else resample it first")
     # Headers hold float32 products of size and count; the digits beyond it are noise.
     return float(f"{spacing_angstrom[-1]:.7g}")
+
+
+def _note_size(size_angstrom: float | None, name: str, path: Path, note: Note, *, doubtful: bool) -> None:
+    if size_angstrom is None:
+        note(f"{name} unknown: {path} does not say it; give --voxel-size")
+    elif doubtful and size_angstrom == 1.0:
+        note(f"{name} 1 angstrom, as the header of {path} says; many programs write that where it is unknown: --voxel-size corrects it")
 
 
 def _positive(voxel_size_angstrom: float) -> None:
