@@ -1,0 +1,66 @@
+"""Every example runs, on a copy, with as little work as it can be given."""
+
+import filecmp
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+ARGUMENTS = {
+    "needle.py": ["-o", "{out}", "--passes", "1"],
+    "benchmarks/projectors.py": ["--quick", "--output", "{out}/projectors.json"],
+    "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
+    "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],
+}
+"""Scripts, and what makes them quick; ``WEDGE_PASSES=1`` shortens every fit beside."""
+NEED_LARGER_DATA = {"data/make_needle.py"}
+SCRIPTS = [path for path in sorted(EXAMPLES.rglob("*.py")) if 'if __name__ == "__main__"' in path.read_text()]
+
+
+def run(script: Path, *arguments: str) -> str:
+    environ = {**os.environ, "WEDGE_PASSES": "1", "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, script, *arguments], env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """Return a copy of the examples, which may write beside themselves."""
+    return Path(shutil.copytree(EXAMPLES, tmp_path / "examples"))
+
+
+def test_every_script_is_run_by_a_test() -> None:
+    names = {str(path.relative_to(EXAMPLES)) for path in SCRIPTS}
+    assert names == ARGUMENTS.keys() | NEED_LARGER_DATA
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_the_script_runs(copy: Path, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    printed = run(copy / name, *(argument.format(out=out) for argument in ARGUMENTS[name]))
+    assert printed.strip()
+    assert any(out.iterdir())
+
+
+def test_the_small_needle_series_is_made_from_the_full_one(copy: Path, shared_data: Path) -> None:
+    folder = copy / "data" / "needle"
+    carried = {path.name: path for path in (EXAMPLES / "data" / "needle").iterdir()}
+    for path in folder.glob("needle_bin4.*"):
+        path.unlink()
+    run(copy / "data" / "make_needle.py", str(shared_data / "needle" / "needle.mrc"))
+    made = {path.name for path in folder.glob("needle_bin4.*")}
+    assert made
+    for name in made - {"needle_bin4.mrc"}:
+        assert filecmp.cmp(folder / name, carried[name], shallow=False)
+    import mrcfile
+
+    with mrcfile.open(folder / "needle_bin4.mrc") as ours, mrcfile.open(carried["needle_bin4.mrc"]) as theirs:
+        assert (ours.data == theirs.data).all()
+        assert ours.voxel_size == theirs.voxel_size
