@@ -1,6 +1,7 @@
 """The simulator: a specimen of hollow spheres and its tilt series, written a few rows at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -79,10 +80,10 @@ def simulate_spheres(
     for path in (tilts_path, volume_path):
         refuse_existing(path, overwrite=overwrite)
     directory.mkdir(parents=True, exist_ok=True)
-    views = _view_maker(spheres, geometry, projector, device)
     mean_projection = spheres.total_density / (geometry.detector_shape[0] * geometry.detector_shape[1])
     voxel = geometry.voxel_size_angstrom
     with (
+        _view_maker(spheres, geometry, projector, device) as views,
         store.create_volume(volume_path, geometry.volume_shape, voxel_size_angstrom=voxel, overwrite=overwrite) as volume,
         store.create_tilts(tilts_path, geometry, simulated=True, overwrite=overwrite) as tilts,
     ):
@@ -138,13 +139,18 @@ def _simulated_geometry(
     return TiltGeometry(angles, (shape[1], shape[2]), (shape[0], shape[1], shape[2]), pixel_size_angstrom=pixel_size_angstrom)
 
 
+@contextmanager
 def _view_maker(
     spheres: Spheres, geometry: TiltGeometry, projector: "Resolved | None", device: str
-) -> Callable[[np.ndarray, int, int], np.ndarray]:
-    """Return a function from slices and their rows to ``(y, tilt, x)`` projections."""
+) -> Iterator[Callable[[np.ndarray, int, int], np.ndarray]]:
+    """Give a function from slices and their rows to ``(y, tilt, x)`` projections."""
     if projector is None:
-        return lambda slices, y_start, y_stop: chords(spheres, geometry, y_start, y_stop)
+        yield lambda slices, y_start, y_stop: chords(spheres, geometry, y_start, y_stop)
+        return
     import torch
 
     built: Any = projector.build(geometry, torch.device(device))
-    return lambda slices, y_start, y_stop: built.project(torch.from_numpy(slices).to(device)).cpu().numpy()
+    try:
+        yield lambda slices, y_start, y_stop: built.project(torch.from_numpy(slices).to(device)).cpu().numpy()
+    finally:
+        built.close()

@@ -51,6 +51,14 @@ def test_the_seed_decides(simulate, tmp_path):
     assert not np.array_equal(a, c)
 
 
+def test_noise_level_refers_to_the_mean_projection(simulate, tmp_path):
+    assert simulate(tmp_path / "clean").code == 0
+    assert simulate(tmp_path / "noisy", "--noise", "poisson", "--eta", "0.4").code == 0
+    clean, noisy = (store.open_tilts(tmp_path / name / "tilts.zarr").array[:] for name in ("clean", "noisy"))
+    # The variance of a pixel is eta**2 times the mean projection times its value.
+    assert ((noisy - clean) ** 2).sum() == pytest.approx(0.4**2 * clean.mean() * clean.sum(), rel=0.1)
+
+
 def test_result_does_not_depend_on_slab_height(simulate, tmp_path, monkeypatch):
     noise = ("--noise", "poisson", "--eta", "0.3")
     assert simulate(tmp_path / "tall", *noise).code == 0
