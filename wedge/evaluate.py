@@ -10,8 +10,9 @@ import torch
 
 from wedge.contracts import Curve, MetricContext, MetricResult
 from wedge.data import Volume
-from wedge.errors import InputError, PluginError, WedgeError
-from wedge.intensity import FitKind, IntensityFit, common_shape, fit_intensities, fit_notes, refuse_not_finite
+from wedge.errors import InputError, PluginError
+from wedge.intensity import FitKind, IntensityFit, common_shape, correlation_of, fit_intensities, fit_notes, refuse_not_finite
+from wedge.plugin_call import call_plugin
 from wedge.slabs import chunk_rows, read_slices, slab_ranges
 
 Progress = Callable[[int], None]
@@ -31,7 +32,8 @@ class Evaluation:
     data_range
         Largest minus smallest value of the reference; None against a tilt series.
     values
-        Numbers by name: a metric's own, and ``metric.name`` for its others.
+        Numbers by name: a metric's own, and ``metric.name`` for its others. Against a reference ``correlation``, Pearson's over all voxels,
+        is always there: it depends neither on the fit nor on the range.
     per_slice
         One value per y-row, by metric.
     curves
@@ -99,7 +101,8 @@ def evaluate(
     shape = common_shape([volume, reference])
     ranges = slab_ranges(shape[1], slab_rows or chunk_rows(shape))
     step = on_progress or _ignore
-    fit, data_range, notes = _match_intensities(volume, reference, ranges, intensity_fit, step)
+    fit, data_range, correlation = _match_intensities(volume, reference, ranges, intensity_fit, step)
+    notes = fit_notes(fit)
     angles = tilt_angles_deg if tilt_angles_deg is not None else volume.tilt_angles_deg or reference.tilt_angles_deg
     known_angles = None if angles is None else tuple(float(angle) for angle in angles)
     context = MetricContext(shape, data_range, known_angles, _voxel_size(volume, reference, notes))
@@ -111,7 +114,9 @@ def evaluate(
             for run in runs:
                 run.update(rows.start, slices, references)
             step(len(rows))
-        evaluation = Evaluation(volume.name, reference.name, fit, data_range, notes={"": "; ".join(notes)} if notes else {})
+        evaluation = Evaluation(volume.name, reference.name, fit, data_range, values={"correlation": correlation})
+        if notes:
+            evaluation.notes[""] = "; ".join(notes)
         for run in runs:
             _collect(evaluation, run.name, run.finish())
     return evaluation
@@ -119,7 +124,8 @@ def evaluate(
 
 def _match_intensities(
     volume: Volume, reference: Volume, ranges: list[range], kind: FitKind, step: Progress
-) -> tuple[IntensityFit, float, list[str]]:
+) -> tuple[IntensityFit, float, float]:
+    """Return the fit, the reference's range and the correlation, from one pass."""
     sums: list[np.ndarray] = []
     low, high, count = math.inf, -math.inf, 0
     for rows, ours, theirs in _slabs(volume, reference, ranges):
@@ -127,12 +133,12 @@ def _match_intensities(
         refuse_not_finite(theirs, reference.name, rows)
         low, high, count = min(low, float(theirs.min())), max(high, float(theirs.max())), count + ours.size
         a, b = ours.reshape(len(rows), -1).astype(np.float64), theirs.reshape(len(rows), -1).astype(np.float64)
-        sums.append(np.stack([part.sum(axis=1) for part in (a, b, a * a, a * b)]))
+        sums.append(np.stack([part.sum(axis=1) for part in (a, b, a * a, a * b, b * b)]))
         step(len(rows))
     if not high > low:
         raise InputError(f"the reference is constant, {low:g} everywhere: {reference.name}; nothing can be compared with it")
-    fit = fit_intensities(kind, count, [math.fsum(series) for series in np.concatenate(sums, axis=1)])
-    return fit, high - low, fit_notes(fit)
+    moments = [math.fsum(series) for series in np.concatenate(sums, axis=1)]
+    return fit_intensities(kind, count, moments[:4]), high - low, correlation_of(count, moments)
 
 
 def _slabs(volume: Volume, reference: Volume, ranges: list[range]) -> Iterator[tuple[range, np.ndarray, np.ndarray]]:
@@ -154,20 +160,20 @@ class _MetricRun:
         self.name, self._metric, self._context = name, metric, context
         self._rows: list[torch.Tensor] = []
         if metric.scope == "volume":
-            self._guard(metric.start, context)
+            self._call(metric.start, context)
 
     def update(self, y_start: int, slices: torch.Tensor, references: torch.Tensor) -> None:
         if self._metric.scope == "volume":
-            self._guard(self._metric.update, y_start, slices, references)
+            self._call(self._metric.update, y_start, slices, references)
             return
-        values = self._guard(self._metric, slices, references, self._context.data_range)
+        values = self._call(self._metric, slices, references, self._context.data_range)
         if tuple(values.shape) != (len(slices),):
             raise PluginError(f"metric {self.name!r} returned shape {tuple(values.shape)} for {len(slices)} slices; update its plugin")
         self._rows.append(values)
 
     def finish(self) -> MetricResult:
         if self._metric.scope == "volume":
-            result: MetricResult = self._guard(self._metric.finish)
+            result: MetricResult = self._call(self._metric.finish)
             return result
         per_slice = torch.cat(self._rows).double().cpu().tolist()
         defined = [value for value in per_slice if not math.isnan(value)]
@@ -175,14 +181,8 @@ class _MetricRun:
         note = "mean over y-slices" + (f"; {left_out} of {len(per_slice)} without a value left out" if left_out else "")
         return MetricResult({"": sum(defined) / len(defined) if defined else math.nan}, per_slice, note=note)
 
-    def _guard(self, function: Callable[..., Any], *args: Any) -> Any:
-        try:
-            return function(*args)
-        except (WedgeError, MemoryError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise PluginError(f"metric {self.name!r} failed: {reason}; leave it out or update its plugin") from error
+    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
+        return call_plugin(f"metric {self.name!r}", function, *args)
 
 
 def _collect(evaluation: Evaluation, name: str, result: MetricResult) -> None:

@@ -1,5 +1,6 @@
 """Matching the intensities of two arrays before they are compared, and refusing what cannot be compared."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -76,6 +77,15 @@ def fit_intensities(kind: FitKind, count: float, moments: Sequence[float]) -> In
     variance = mean_aa - mean_a**2
     scale = (mean_ab - mean_a * mean_b) / variance if variance > 1e-14 * mean_aa else 0.0
     return IntensityFit("affine", scale, mean_b - scale * mean_a)
+
+
+def correlation_of(count: float, moments: Sequence[float]) -> float:
+    """Return Pearson's correlation from ``(a, b, aa, ab, bb)`` sums over ``count`` values; 0 where ``a`` is constant."""
+    mean_a, mean_b, mean_aa, mean_ab, mean_bb = (total / count for total in moments)
+    variance_a, variance_b = mean_aa - mean_a**2, mean_bb - mean_b**2
+    if not (variance_a > 1e-14 * mean_aa and variance_b > 0):
+        return 0.0
+    return max(-1.0, min(1.0, (mean_ab - mean_a * mean_b) / math.sqrt(variance_a * variance_b)))
 
 
 def fit_notes(fit: IntensityFit) -> list[str]:

@@ -53,7 +53,7 @@ def test_table_has_a_row_for_each_volume_and_states_fit_and_range(files: Path, w
     header, good, bad, empty, *notes = done.out.splitlines()
     names = header.split()
     assert names[0] == "volume"
-    assert {"psnr", "ssim", "vif", "frc", "fsc", "fsc.cone", "fsc.wedge", "wedge-energy"} <= set(names)
+    assert {"correlation", "psnr", "ssim", "vif", "frc", "fsc", "fsc.cone", "fsc.wedge", "wedge-energy"} <= set(names)
     scores = [dict(zip(names, line.split(), strict=True)) for line in (good, bad)]
     assert [score["volume"] for score in scores] == ["good.zarr", "bad.mrc"]
     for name in ("psnr", "ssim", "vif", "frc", "fsc", "fsc.wedge"):
@@ -79,7 +79,7 @@ def test_no_intensity_fit_is_stated_too(files: Path, wedge) -> None:
     done = wedge("evaluate", "good.zarr", "--reference", "truth.zarr", "--metric", "psnr", "--intensity-fit", "none")
     assert "no intensity fit" in done.out
     fitted = wedge("evaluate", "good.zarr", "--reference", "truth.zarr", "--metric", "psnr")
-    assert float(fitted.out.splitlines()[1].split()[1]) > float(done.out.splitlines()[1].split()[1]) + 10
+    assert float(fitted.out.splitlines()[1].split()[2]) > float(done.out.splitlines()[1].split()[2]) + 10
 
 
 def test_series_and_curves_go_to_files(files: Path, wedge) -> None:
@@ -129,7 +129,15 @@ def test_agreement_with_a_tilt_series_needs_no_reference(files: Path, truth: np.
     both = wedge(
         "evaluate", "truth.zarr", "--tilts", "tilts.zarr", "--reference", "good.zarr", "--metric", "fsc", "--projector-opt", "cache=false"
     )
-    assert both.out.splitlines()[0].split() == ["volume", "fsc", "fsc.cone", "fsc.wedge", "tilts.residual", "tilts.correlation"]
+    assert both.out.splitlines()[0].split() == [
+        "volume",
+        "correlation",
+        "fsc",
+        "fsc.cone",
+        "fsc.wedge",
+        "tilts.residual",
+        "tilts.correlation",
+    ]
 
 
 @pytest.mark.parametrize(

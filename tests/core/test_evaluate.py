@@ -81,6 +81,15 @@ def test_without_a_fit_volumes_are_compared_as_they_are(truth: np.ndarray) -> No
     assert found.intensity_fit.kind == "none"
 
 
+def test_correlation_is_pearsons_whatever_the_fit(truth: np.ndarray) -> None:
+    ours = 3 * truth + np.random.default_rng(1).standard_normal(SHAPE) + 50
+    expected = np.corrcoef(ours.astype(np.float32).ravel(), truth.ravel())[0, 1]
+    for kind in ("affine", "none"):
+        assert evaluate(volume(ours), volume(truth), [], intensity_fit=kind).values["correlation"] == pytest.approx(expected, rel=1e-6)
+    assert evaluate(volume(-ours), volume(truth), []).values["correlation"] == pytest.approx(-expected, rel=1e-6)
+    assert evaluate(volume(np.ones(SHAPE)), volume(truth), []).values["correlation"] == 0
+
+
 def test_data_range_is_the_references_and_stated(truth: np.ndarray) -> None:
     recorder = Recorder()
     found = evaluate(volume(truth * 9), volume(truth), [("r", recorder)])
@@ -122,7 +131,7 @@ def test_angles_and_voxel_size_reach_the_metric(truth: np.ndarray) -> None:
 
 def test_values_are_named_after_their_metric(truth: np.ndarray) -> None:
     found = evaluate(volume(truth), volume(truth), [("r", Recorder()), ("m", MeanSquare())])
-    assert list(found.values) == ["r", "r.other", "m"]
+    assert list(found.values) == ["correlation", "r", "r.other", "m"]
     assert found.notes["r"] == "as told"
     assert found.curves["r"].x_label == "k"
 
@@ -193,5 +202,5 @@ def test_merged_has_the_results_of_both(truth: np.ndarray) -> None:
     first = evaluate(volume(truth), volume(truth), [("a", MeanSquare())])
     second = evaluate(volume(truth), volume(truth, "other"), [("b", Recorder())])
     both = merged(first, second)
-    assert set(both.values) == {"a", "b", "b.other"}
+    assert set(both.values) == {"correlation", "a", "b", "b.other"}
     assert both.reference == first.reference

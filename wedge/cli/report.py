@@ -24,7 +24,11 @@ def text(evaluations: list[Evaluation], details: bool) -> str:
     if details:
         listed = table(["", *(e.volume for e in evaluations)], [[name, *(e.values.get(name) for e in evaluations)] for name in names])
     else:
-        short = [name for name in names if _PLAIN.search(name) or any(name in e.notes or name in e.per_slice for e in evaluations)]
+        short = [
+            name
+            for name in names
+            if "." not in name or _PLAIN.search(name) or any(name in e.notes or name in e.per_slice for e in evaluations)
+        ]
         listed = table(["volume", *short], [[e.volume, *(e.values.get(name) for name in short)] for e in evaluations])
     notes: dict[str, list[str]] = {}
     for evaluation in evaluations:
