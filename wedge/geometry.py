@@ -121,7 +121,8 @@ class TiltGeometry:
         if factor < 1:
             raise InputError(f"binning factor is {factor}: expected 1 or more")
         ny, nx = (n // factor for n in self.detector_shape)
-        volume = tuple(n // factor for n in self.volume_shape)
+        nz, vy, vx = self.volume_shape
+        volume = (nz // factor, vy // factor, vx // factor)
         if min(ny, nx, *volume) < 1:
             raise InputError(f"binning by {factor} leaves nothing of detector {self.detector_shape} or volume {self.volume_shape}")
         lost_x = self.detector_shape[1] - nx * factor
@@ -150,7 +151,8 @@ class TiltGeometry:
         InputError
             If a field is missing, unknown or of the wrong kind.
         """
+        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         try:
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+            return cls(**fields)
         except TypeError as error:
             raise InputError(f"damaged tilt geometry: {error}") from error

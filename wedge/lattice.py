@@ -61,8 +61,10 @@ class FieldBox:
         edges = start + (torch.arange(count, dtype=torch.float64, device="cpu") + 0.5) * spacing
         return ((edges - self.shape[which] / 2) * (2 / max(self.shape))).to(dtype=torch.float32).to(device)
 
-    def lattice(self, y_start: float = 0.0, y_stop: float | None = None, spacing: float = 1.0, device: torch.device | str = "cpu") -> Lattice:
-        """Return the lattice of all z and x and of rows ``y_start`` to ``y_stop`` (voxels from the lower edge), every ``spacing`` voxels."""
+    def lattice(
+        self, y_start: float = 0.0, y_stop: float | None = None, spacing: float = 1.0, device: torch.device | str = "cpu"
+    ) -> Lattice:
+        """Return the lattice of all z and x and rows ``y_start`` to ``y_stop``, in voxels from the lower edge, every ``spacing`` voxels."""
         stop = float(self.shape[1]) if y_stop is None else y_stop
         return Lattice(
             self.axis(0, 0.0, self.shape[0], spacing, device),

@@ -33,7 +33,7 @@ _LAZY = {
     "cache_dir": "wedge.cache",
 }
 
-__all__ = [  # noqa: PLE0604, RUF022 - the lazy names are resolved below
+__all__ = [
     "API_VERSION",
     "Component",
     "Curve",

@@ -22,7 +22,13 @@ _METHODS = (
     ("seed-1.zarr", "network, seed 1"),
     ("average.zarr", "average of both"),
 )
-_COLUMNS = (("psnr", "PSNR", ".2f"), ("ssim", "SSIM", ".3f"), ("vif", "VIF", ".3f"), ("fsc.cone", "FSC cone", ".4f"), ("fsc.wedge", "FSC wedge", ".4f"))  # fmt: skip
+_COLUMNS = (
+    ("psnr", "PSNR", ".2f"),
+    ("ssim", "SSIM", ".3f"),
+    ("vif", "VIF", ".3f"),
+    ("fsc.cone", "FSC cone", ".4f"),
+    ("fsc.wedge", "FSC wedge", ".4f"),
+)
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,10 @@ def load_checkpoint(
             # Adam keeps its step counter on the CPU.
             moments.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
         optimizer.load_state_dict({"state": moments, "param_groups": state["param_groups"]})
-        for index, regularizer in enumerate(regularizers):
+        for place, regularizer in enumerate(regularizers):
             load = getattr(regularizer, "load_state_dict", None)
             if callable(load):
-                load(_with_prefix(tensors, f"regularizer.{index}."))
+                load(_with_prefix(tensors, f"regularizer.{place}."))
     except (RuntimeError, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"checkpoint {path} does not fit this network: {reason}; start again with --overwrite") from error

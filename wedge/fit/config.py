@@ -23,9 +23,9 @@ class RegularizerChoice(ComponentChoice):
     before ``start`` it is 0.
     """
 
-    weight: float = Field(1e-3, ge=0)
-    final_weight: float | None = Field(None, ge=0)
-    start: float = Field(0.0, ge=0, lt=1)
+    weight: float = Field(default=1e-3, ge=0)
+    final_weight: float | None = Field(default=None, ge=0)
+    start: float = Field(default=0.0, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _both_or_neither_zero(self) -> "RegularizerChoice":
@@ -43,10 +43,10 @@ class DataTermConfig(_Frozen):
     """
 
     loss: Literal["l2", "l1", "huber"] = "l2"
-    huber_delta: float = Field(0.1, gt=0, description="Where Huber's loss turns linear, in units of the normalized residual")
+    huber_delta: float = Field(default=0.1, gt=0, description="Where Huber's loss turns linear, in units of the normalized residual")
     weighting: Literal["plain", "ramp"] = "ramp"
-    ramp_floor: float = Field(0.005, ge=0, description="cycles per pixel")
-    rolloff: float | None = Field(None, gt=0, description="cycles per pixel")
+    ramp_floor: float = Field(default=0.005, ge=0, description="cycles per pixel")
+    rolloff: float | None = Field(default=None, gt=0, description="cycles per pixel")
 
 
 class FitConfig(_Frozen):
@@ -60,15 +60,17 @@ class FitConfig(_Frozen):
     projector: ComponentChoice
     regularizers: tuple[RegularizerChoice, ...] = ()
     data_term: DataTermConfig = DataTermConfig()
-    passes: float = Field(100.0, gt=0)
-    batch_rows: int = Field(16, ge=1)
-    learning_rate: float = Field(0.01, gt=0)
+    passes: float = Field(default=100.0, gt=0)
+    batch_rows: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
-    final_learning_rate: float = Field(0.02, gt=0, le=1, description="as a fraction of learning_rate")
-    warmup: float = Field(0.02, ge=0, lt=1, description="fraction of the steps in which the learning rate rises linearly")
+    final_learning_rate: float = Field(default=0.02, gt=0, le=1, description="as a fraction of learning_rate")
+    warmup: float = Field(default=0.02, ge=0, lt=1, description="fraction of the steps in which the learning rate rises linearly")
     adam_betas: tuple[float, float] = (0.9, 0.99)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     positivity: Literal["auto", "on", "off"] = "auto"
     offset: Literal["auto", "none"] | float = "auto"
-    hold_out: float = Field(0.0, ge=0, lt=0.9, description="fraction of the tilts that the fit does not see and reports the error of")
-    seed: int = Field(0, ge=0)
+    hold_out: float = Field(
+        default=0.0, ge=0, lt=0.9, description="fraction of the tilts that the fit does not see and reports the error of"
+    )
+    seed: int = Field(default=0, ge=0)

@@ -11,6 +11,7 @@ from wedge.data import TiltSeries
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
 from wedge.fit.normalization import Normalization
+from wedge.formats.views import SelectedViews
 from wedge.geometry import TiltGeometry
 from wedge.projection import project
 from wedge.slabs import read_sinograms
@@ -38,20 +39,6 @@ class DataPart:
     held_out: bool = False
 
 
-class _Views:
-    """An array's views at some indices, read when asked for."""
-
-    def __init__(self, array: object, indices: list[int]) -> None:
-        self._array, self._indices = array, indices
-        self.shape = (len(indices), *array.shape[1:])  # type: ignore[attr-defined]
-        self.dtype = array.dtype  # type: ignore[attr-defined]
-
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> np.ndarray:
-        views, *rest = key
-        block = self._array[(slice(None), *rest)]  # type: ignore[index]
-        return np.asarray(block)[self._indices][views]
-
-
 def held_out_views(num_tilts: int, fraction: float) -> list[int]:
     """Return evenly spread views to hold out, never the first or the last; none where fewer than four views would remain."""
     count = round(fraction * num_tilts)
@@ -70,7 +57,7 @@ def split_parts(tilts: TiltSeries, hold_out: float) -> list[DataPart]:
     parts = []
     for indices, held in ((kept, False), (sorted(out), True)):
         geometry = tilts.geometry.with_views(indices)
-        series = TiltSeries(_Views(tilts.array, indices), geometry, tilts.name, tilts.simulated, tilts.provenance)
+        series = TiltSeries(SelectedViews(tilts.array, np.array(indices)), geometry, tilts.name, tilts.simulated, tilts.provenance)
         parts.append(DataPart(series, geometry, torch.ones(len(indices)), held))
     return parts
 
@@ -104,6 +91,8 @@ class DataTerm:
         width = part.geometry.detector_shape[1]
         self._num_fft = 2 ** math.ceil(math.log2(2 * width))
         self._amplitude = residual_weight(self._num_fft, config, device).sqrt() if config.weighting == "ramp" else None
+        thickness_pixels = part.geometry.volume_shape[0] * part.geometry.voxel_size_in_pixels
+        self._per_root_thickness = thickness_pixels**-0.5
         self._view_weights = part.weights.to(device)[None, :, None]
         self._sinograms = self._read(0, part.geometry.detector_shape[0]) if resident else None
 
@@ -123,8 +112,12 @@ class DataTerm:
         return project(self._projector, slices) - self.measured(slab)
 
     def __call__(self, slices: torch.Tensor, slab: Slab) -> torch.Tensor:
-        """Return the loss, a mean over the slab's rays."""
-        residual = self.residual(slices, slab)
+        """Return the loss: a mean over the slab's rays of the residual over the root of the thickness.
+
+        With the ramp weight that is about the mean over voxels of the squared error that the views can see, so that a regularizer's weight
+        means the same for thin and thick specimens.
+        """
+        residual = self.residual(slices, slab) * self._per_root_thickness
         width = residual.shape[2]
         if self._amplitude is not None:
             spectrum = torch.fft.rfft(residual, n=self._num_fft, dim=2) * self._amplitude

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from wedge.contracts import Projector
 from wedge.data import TiltSeries
 from wedge.errors import InputError
 from wedge.fbp import fbp_slices
@@ -83,14 +84,14 @@ def looks_positive(sinograms: np.ndarray) -> bool:
     return bool(total == 0 or -blocks[blocks < 0].sum() <= _NEGATIVE_SHARE * total)
 
 
-def estimate_scale(sinograms: np.ndarray, projector: object, geometry: TiltGeometry, device: torch.device) -> float:
+def estimate_scale(sinograms: np.ndarray, projector: Projector, geometry: TiltGeometry, device: torch.device) -> float:
     """Return the density that the brightest 0.5 % of a smoothed FBP of some rows exceed in absolute value, 0 for an empty series."""
     data = torch.from_numpy(sinograms.astype(np.float32)).to(device)
     peaks = [torch.quantile(fbp_slices(rows[None], projector, geometry, "hann").abs().flatten(), 0.995) for rows in data]
     return float(torch.stack(peaks).mean())
 
 
-def normalize(tilts: TiltSeries, projector: object, device: torch.device, offset: float | str, positivity: str) -> Normalization:
+def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, offset: float | str, positivity: str) -> Normalization:
     """Find the units of a fit.
 
     Parameters
@@ -106,10 +107,8 @@ def normalize(tilts: TiltSeries, projector: object, device: torch.device, offset
         If all sampled intensities are equal: there is nothing to reconstruct.
     """
     sinograms = sample_rows(tilts)
-    if offset == "auto":
-        value = 0.0 if tilts.simulated else estimate_offset(sinograms)
-    else:
-        value = 0.0 if offset == "none" else float(offset)
+    known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
+    value = 0.0 if known_zero else estimate_offset(sinograms) if offset == "auto" else float(offset)
     sinograms -= value
     # Scaling first keeps the estimate of the scale inside float32 whatever the detector's units.
     peak = float(np.abs(sinograms).max())

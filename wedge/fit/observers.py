@@ -58,9 +58,9 @@ def field_previews(field: Field, box: FieldBox, device: torch.device) -> dict[st
         return start, start + 1
 
     def evaluate(fixed: int) -> torch.Tensor:
-        axes = [box.axis(i, *(middle(i) if i == fixed else (0.0, float(box.shape[i]))), device=device) for i in range(3)]
+        z, y, x = (box.axis(i, *(middle(i) if i == fixed else (0.0, float(box.shape[i]))), device=device) for i in range(3))
         with torch.no_grad():
-            return field(Lattice(*axes)).select({0: 1, 1: 0, 2: 2}[fixed], 0)
+            return field(Lattice(z, y, x)).select({0: 1, 1: 0, 2: 2}[fixed], 0)
 
     def spectrum() -> torch.Tensor:
         image = evaluate(1)
