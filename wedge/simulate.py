@@ -11,7 +11,7 @@ from wedge import store
 from wedge.errors import UsageError
 from wedge.geometry import TiltGeometry
 from wedge.noise import add_poisson, check_eta
-from wedge.output import refuse_existing
+from wedge.output import refuse_existing, writing
 from wedge.provenance import RunClock
 from wedge.slabs import MAX_CHUNK_ROWS, slab_ranges
 from wedge.spheres import Spheres, chords, make_spheres, rasterize
@@ -79,7 +79,8 @@ def simulate_spheres(
     tilts_path, volume_path = directory / "tilts.zarr", directory / "volume.zarr"
     for path in (tilts_path, volume_path):
         refuse_existing(path, overwrite=overwrite)
-    directory.mkdir(parents=True, exist_ok=True)
+    with writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     mean_projection = spheres.total_density / (geometry.detector_shape[0] * geometry.detector_shape[1])
     voxel = geometry.voxel_size_angstrom
     with (

@@ -120,3 +120,10 @@ def test_refuses_what_makes_no_sense_in_one_line(simulate, tmp_path, options, na
     assert outcome.code in (2, 3)
     assert named in outcome.error
     assert not (tmp_path / "none" / "tilts.zarr").exists()
+
+
+def test_refuses_a_file_in_the_place_of_the_folder(simulate, tmp_path):
+    (tmp_path / "taken").write_text("")
+    outcome = simulate(tmp_path / "taken")
+    assert outcome.code == 3
+    assert "cannot write" in outcome.error
