@@ -3,7 +3,7 @@
     python examples/benchmarks/projectors.py
 
 Projects 16 slices and backpropagates through them, 60 tilts in -60..60 degrees, one thread; the best of several rounds in turn counts, so
-that a busy machine slows all alike. Ratios travel between machines, milliseconds do not. Errors are against exact chord lengths of a phantom.
+that a busy machine slows all alike. Ratios travel between machines, milliseconds do not. Errors are against exact chords of a phantom.
 """
 
 import argparse
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "projectors.json")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    sizes = [(64, 256, 2)] if arguments.quick else [(64, 256, 15), (256, 1024, 2)]
+    sizes = [(64, 256, 2)] if arguments.quick else [(64, 256, 15), (256, 1024, 3)]
     errors = chord_errors()
     result = {
         "what": f"forward + backward of {NUM_SLICES} slices, {NUM_TILTS} tilts, one thread, best of the rounds; "
