@@ -1,8 +1,8 @@
 """Zarr stores of tilt series and volumes: the only module that writes and reads them.
 
 A store is a Zarr 3 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and how it was made; a tilt series is
-its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr 0.5 names it. Chunks span all of the first
-and last axis and a few rows.
+its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr 0.5 names it, and where it is large the
+arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the first and last axis and a few rows.
 """
 
 import json
@@ -18,7 +18,8 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError
 from wedge.geometry import TiltGeometry
 from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, release_output, writing
-from wedge.slabs import chunk_rows
+from wedge.pyramid import halve, level_scale, level_shapes
+from wedge.slabs import chunk_rows, slab_ranges
 
 __all__ = [
     "Writer",
@@ -151,16 +152,18 @@ def create_volume(
     angles = None if tilt_angles_deg is None else [float(angle) for angle in tilt_angles_deg]
     voxel = None if voxel_size_angstrom is None else float(voxel_size_angstrom)
     attributes = {"shape": [int(n) for n in shape], "voxel_size_angstrom": voxel, "tilt_angles_deg": angles}
-    ome = _ome_metadata(Path(path).stem, voxel)
+    ome = _ome_metadata(Path(path).stem, shape, voxel)
     return _create(Path(path), "volume", shape, ("z", "y", "x"), attributes, {"ome": ome}, overwrite, lock)
 
 
 class _ZarrSink:
-    """Rows into the array of a partial store; the attribute ``complete`` at the end."""
+    """Rows into the array of a partial store; coarser copies and the attribute ``complete`` at the end."""
 
-    def __init__(self, group: zarr.Group, array: zarr.Array[Any]) -> None:
+    def __init__(self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind) -> None:
         self._group = group
         self._array = array
+        self._axes = axes
+        self._kind = kind
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
         # Chunk by chunk: of several at once, some are still being written when the first has failed.
@@ -170,11 +173,37 @@ class _ZarrSink:
             self._array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
 
     def finish(self, provenance: dict[str, Any]) -> None:
+        if self._kind == "volume":
+            self._write_coarser_levels()
         attributes: Any = self._group.attrs["wedge"]
         self._group.attrs["wedge"] = {**attributes, "provenance": provenance, "complete": True}
 
+    def _write_coarser_levels(self) -> None:
+        finer = self._array
+        z, y, x = finer.shape
+        for level, shape in enumerate(level_shapes((z, y, x))[1:], start=1):
+            coarser = _create_array(self._group, str(level), shape, self._axes)
+            factor = 2 if finer.shape[1] > 1 else 1
+            for rows in slab_ranges(shape[1], coarser.chunks[1]):
+                block = np.asarray(finer[:, factor * rows.start : factor * rows.stop, :])
+                coarser[:, rows.start : rows.stop, :] = halve(block)
+            finer = coarser
+
     def close(self) -> None:
         """Close nothing: a store keeps no file open."""
+
+
+def _create_array(group: zarr.Group, name: str, shape: tuple[int, int, int], axes: tuple[str, str, str]) -> zarr.Array[Any]:
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=(shape[0], min(chunk_rows(shape), shape[1]), shape[2]),
+        dtype="float32",
+        # A hole, should there ever be one, is seen as NaN instead of passing for an empty specimen.
+        fill_value=float("nan"),
+        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+        dimension_names=axes,
+    )
 
 
 def _create(
@@ -194,20 +223,11 @@ def _create(
     try:
         with writing(path):
             group = zarr.create_group(str(output.partial), zarr_format=3, attributes={**other_attributes, "wedge": wedge})
-            array = group.create_array(
-                _ARRAYS[kind],
-                shape=shape,
-                chunks=(shape[0], min(chunk_rows(shape), shape[1]), shape[2]),
-                dtype="float32",
-                # A hole, should there ever be one, is seen as NaN instead of passing for an empty specimen.
-                fill_value=float("nan"),
-                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
-                dimension_names=axes,
-            )
+            array = _create_array(group, _ARRAYS[kind], shape, axes)
     except BaseException:
         output.discard()
         raise
-    return Writer(output, shape, _ZarrSink(group, array))
+    return Writer(output, shape, _ZarrSink(group, array, axes, kind))
 
 
 def _refuse_other_kind(path: Path, kind: Kind) -> None:
@@ -220,12 +240,18 @@ def _refuse_other_kind(path: Path, kind: Kind) -> None:
         raise OutputExistsError(f"output is {_NAMES[there]} and is not replaced by {_NAMES[kind]}: {path}; choose another name")
 
 
-def _ome_metadata(name: str, voxel_size_angstrom: float | None) -> dict[str, Any]:
+def _ome_metadata(name: str, shape: tuple[int, int, int], voxel_size_angstrom: float | None) -> dict[str, Any]:
     unit = {} if voxel_size_angstrom is None else {"unit": "angstrom"}
-    scale = [1.0 if voxel_size_angstrom is None else voxel_size_angstrom] * 3
-    dataset = {"path": _ARRAYS["volume"], "coordinateTransformations": [{"type": "scale", "scale": scale}]}
+    voxel = 1.0 if voxel_size_angstrom is None else voxel_size_angstrom
+    datasets = []
+    for level in range(len(level_shapes(shape))):
+        scale = [factor * voxel for factor in level_scale(shape, level)]
+        # A coarse voxel's centre lies between those of the voxels that it is the mean of.
+        translation = [(factor - 1) / 2 * voxel for factor in level_scale(shape, level)]
+        transformations = [{"type": "scale", "scale": scale}] + ([{"type": "translation", "translation": translation}] if level else [])
+        datasets.append({"path": str(level), "coordinateTransformations": transformations})
     axes = [{"name": axis, "type": "space", **unit} for axis in ("z", "y", "x")]
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": [dataset]}]}
+    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
 
 
 def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]:
