@@ -1,7 +1,8 @@
 """Fixtures that all tests may use."""
 
+import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,16 @@ class Outcome:
         assert len(lines) == 1, f"expected one error line, got {self.err!r}"
         assert "Traceback" not in self.err
         return lines[0].removeprefix("wedge: error: ")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the settings of whoever runs the tests out, and what the tests cache away from theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("WEDGE_")]:
+            patch.delenv(name)
+        patch.setenv("WEDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

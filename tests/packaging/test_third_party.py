@@ -16,7 +16,14 @@ EXAMPLE = ROOT / "examples" / "wedge-rotate-projector"
 def call(*command: object, cwd: Path, **environ: str) -> str:
     """Run a command in a clean environment and return its stdout."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "WEDGE_", "PYTEST_"))}
-    done = subprocess.run([str(part) for part in command], cwd=cwd, env={**kept, **environ}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**kept, "WEDGE_CACHE": str(cwd / "cache"), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
     return done.stdout
 
