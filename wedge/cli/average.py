@@ -14,7 +14,7 @@ from wedge.errors import UsageError
 
 
 def command(
-    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME...", help="Volumes of one shape and voxel size.")],
+    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME", help="Volumes of one shape and voxel size.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="MEAN", help="Mean volume to write, .zarr or .mrc/.rec.")],
     std: Annotated[
         Path | None, typer.Option("--std", metavar="STD", help="Write the spread too: the sample standard deviation of each voxel.")

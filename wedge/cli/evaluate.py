@@ -40,7 +40,7 @@ IntensityFitOption = Annotated[
 
 
 def command(
-    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME...", help="Volumes to measure.")],
+    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME", help="Volumes to measure.")],
     reference: Annotated[Path | None, typer.Option("--reference", metavar="REF", help="Volume to compare with.")] = None,
     tilts: Annotated[
         Path | None, typer.Option("--tilts", metavar="TILTS", help="Tilt series that the projected volumes are compared with.")
