@@ -31,8 +31,9 @@ class Vif:
     """Visual information fidelity, VIF-P: the information about the reference that a noisy eye finds in the image.
 
     Both images are scaled by one factor that takes the reference's range to ``peak``: 255 in the standard variant, 1 in the study's. The
-    noise variance is 2 in both, so on 0-1 it drowns the signal: the logarithms are nearly linear, and the study's variant nearly the reference's
-    variance explained by local gain, ``sum(g^2 sigma^2) / sum(sigma^2)``. Their values are not comparable and may rank volumes differently.
+    noise variance is 2 in both. On 0-1 it drowns the signal, the logarithms are nearly linear, and the study's variant is nearly the share
+    of the reference's local variance that comes through, ``sum(g^2 sigma^2) / sum(sigma^2)``. The two are not comparable and may rank
+    volumes differently.
     Values are means over y-slices, each a (z, x) plane; rows where the reference is flat have no value and are left out.
 
     Notes
