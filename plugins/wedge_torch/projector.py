@@ -55,7 +55,13 @@ class TorchProjector:
         self._pair: tuple[torch.Tensor, torch.Tensor] | None = None
         if needed <= limit:
             build = load_or_build if options.cache else matrix.build
-            self._pair = self._to_device(*build(geometry, options.model, self._numpy_dtype))
+            try:
+                self._pair = self._to_device(*build(geometry, options.model, self._numpy_dtype))
+            except (MemoryError, torch.OutOfMemoryError) as error:
+                raise DeviceError(
+                    f"projector 'torch': matrices of {needed / 2**30:.1f} GiB do not fit on {self._device}; "
+                    "use a smaller box, a smaller matrix_gib (slow) or another device"
+                ) from error
 
     def project(self, slices: torch.Tensor) -> torch.Tensor:
         """Map ``(y, z, x)`` density to ``(y, tilt, x)`` density times detector-pixel lengths."""
@@ -107,16 +113,10 @@ class TorchProjector:
 
     def _to_device(self, forward: matrix.Rows, backward: matrix.Rows) -> tuple[torch.Tensor, torch.Tensor]:
         num_pixels, num_voxels = len(forward.starts) - 1, len(backward.starts) - 1
-        try:
-            return (
-                _sparse(forward, (num_pixels, num_voxels), self._dtype, self._device),
-                _sparse(backward, (num_voxels, num_pixels), self._dtype, self._device),
-            )
-        except torch.OutOfMemoryError as error:
-            gib = 2 * len(forward.values) * (4 + self._dtype.itemsize) / 2**30
-            raise DeviceError(
-                f"projector 'torch': matrices of {gib:.1f} GiB do not fit on {self._device}; use a smaller box, matrix_gib or --device cpu"
-            ) from error
+        return (
+            _sparse(forward, (num_pixels, num_voxels), self._dtype, self._device),
+            _sparse(backward, (num_voxels, num_pixels), self._dtype, self._device),
+        )
 
     def _batches(self, count: int) -> Iterator[slice]:
         """Split slices into batches of nearly equal size."""

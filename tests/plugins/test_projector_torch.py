@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from wedge_torch import matrix, matrix_cache
 from wedge_torch.projector import TorchProjector, TorchProjectorOptions
 
-from wedge.errors import InputError
+from wedge.errors import DeviceError, InputError
 from wedge.geometry import TiltGeometry
 
 CPU = torch.device("cpu")
@@ -148,6 +148,15 @@ def test_memory_bound_counts_the_matrices_and_falls_when_they_are_not_kept() -> 
     parts = [part for rows in built() for part in (rows.crow_indices(), rows.col_indices(), rows.values())]
     assert stored.memory_bytes(0) == sum(part.numel() * part.element_size() for part in parts)
     assert computed.memory_bytes(0) < stored.memory_bytes(0)
+
+
+def test_matrices_that_do_not_fit_are_a_device_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(matrix, "build", build)
+    with pytest.raises(DeviceError, match="GiB do not fit on cpu; use a smaller box, a smaller matrix_gib"):
+        TorchProjector(GEOMETRY, TorchProjectorOptions(cache=False), CPU)
 
 
 def test_a_wrong_shape_is_one_clear_line() -> None:
