@@ -23,9 +23,9 @@ def level_scale(shape: tuple[int, int, int], level: int) -> tuple[float, float, 
 
 def halve(block: np.ndarray) -> np.ndarray:
     """Return the means of blocks of 2x2x2 values of ``(z, y, x)`` float32; an odd last plane is left out, a single one is kept."""
-    for axis in range(3):
-        count = block.shape[axis] // 2
-        if count:
-            halves = np.moveaxis(block, axis, 0)
-            block = np.moveaxis((halves[0 : 2 * count : 2] + halves[1 : 2 * count : 2]) / 2, 0, axis)
-    return np.ascontiguousarray(block)
+    for axis, size in enumerate(block.shape):
+        last = size // 2 * 2
+        if last:
+            even, odd = ([slice(None)] * axis + [slice(start, last, 2)] for start in (0, 1))
+            block = (block[tuple(even)] + block[tuple(odd)]) / 2
+    return block
