@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ FAILING = """
 
     @hookimpl
     def wedge_commands():
-        return [Component("fail", "Fail in one of many ways.", "failing_body:fail")]
+        return [Component("fail", "Fail in one of many ways.", "failing:fail")]
 """
 BODY = """
 import os, sys, time, warnings
@@ -48,8 +49,7 @@ def fail(how: str) -> None:
 
 @pytest.fixture
 def failing(make_distribution: Callable[..., Path]) -> list[str]:
-    site = make_distribution("failing", FAILING)
-    (site / "failing_body.py").write_text(BODY)
+    site = make_distribution("failing", textwrap.dedent(FAILING) + BODY)
     code = f"import sys; sys.path.insert(0, {str(site)!r}); from wedge.cli import main; main()"
     return [sys.executable, "-c", code, "fail"]
 
@@ -82,17 +82,28 @@ def test_an_error_is_one_line_and_its_exit_code(failing: list[str], kind: str) -
     assert outcome([*failing, kind]) == (getattr(errors, kind).exit_code, "", "wedge: error: what, where; what to do\n")
 
 
-def test_a_fault_of_wedge_is_one_line_that_names_debug(failing: list[str]) -> None:
+def test_a_fault_of_wedge_is_one_line_that_names_debug(wedge: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def bug(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("two\nlines")
+
+    monkeypatch.setattr("wedge.cli.plugins.emit", bug)
+    done = wedge("plugins", "list")
+    assert (done.code, done.out) == (1, "")
+    assert done.error.startswith("ZeroDivisionError: two lines; run it again with --debug")
+    assert done.err.count("\n") == 1
+
+
+def test_a_fault_in_the_code_of_a_plugin_is_the_plugins(failing: list[str]) -> None:
     code, out, err = outcome([*failing, "bug"])
-    assert (code, out) == (1, "")
-    assert err.startswith("wedge: error: ZeroDivisionError: two lines; run it again with --debug")
+    assert (code, out) == (4, "")
+    assert err.startswith("wedge: error: plugin 'failing' of failing 1.0 failed: ZeroDivisionError: two lines; update failing")
     assert err.count("\n") == 1
 
 
 def test_debug_shows_the_traceback_wherever_it_stands(failing: list[str]) -> None:
-    for arguments, environ in (([*failing, "bug", "--debug"], {}), ([*failing[:3], "--debug", *failing[3:], "bug"], {})):
-        code, _, err = outcome(arguments, **environ)
-        assert code == 1
+    for arguments in ([*failing, "bug", "--debug"], [*failing[:3], "--debug", *failing[3:], "bug"]):
+        code, _, err = outcome(arguments)
+        assert code == 4
         assert "Traceback" in err
         assert 'raise ZeroDivisionError("two' in err
     assert "Traceback" in outcome([*failing, "InputError"], WEDGE_DEBUG="1")[2]

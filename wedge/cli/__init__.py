@@ -139,7 +139,7 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if debug:
             traceback.print_exception(error)
-        told = as_wedge_error(error)
+        told = _blamed(error, as_wedge_error(error))
         hint = "" if debug or told.exit_code != 1 else "; run it again with --debug to see where, and report it"
         if str(told):
             print(f"wedge: error: {' '.join(str(told).split())}{hint}", file=sys.stderr)
@@ -168,6 +168,16 @@ def as_wedge_error(error: BaseException) -> WedgeError:
     if isinstance(error, OSError) and error.filename is not None:
         return InputError(f"{error.filename}: {error.strerror}")
     return WedgeError(f"{type(error).__name__}: {error}")
+
+
+def _blamed(error: BaseException, told: WedgeError) -> WedgeError:
+    """Return what to tell about an error: a fault that nobody foresaw is the plugin's in whose code it arose."""
+    if type(told) is not WedgeError or isinstance(error, WedgeError):
+        return told
+    from wedge.blame import plugin_fault
+    from wedge.registry import Registry
+
+    return plugin_fault(error, Registry.load()) or told
 
 
 def _terminate(number: int, frame: Any) -> None:
