@@ -16,7 +16,11 @@ class SirenOptions(BaseModel):
 
     width: int = Field(64, ge=1, description="units of a hidden layer")
     depth: int = Field(4, ge=1, description="hidden layers, the first one on coordinates included")
-    omega: float = Field(30.0, gt=0, description="highest frequency of the first layer, in radians per half of the box's longest side")
+    omega: float | None = Field(
+        None,
+        gt=0,
+        description="highest frequency of the first layer, in radians per half of the longest side; default: a wave of 32 voxels",
+    )
 
 
 class Siren(torch.nn.Module):
@@ -38,8 +42,10 @@ class Siren(torch.nn.Module):
         self.first = SeparableLayer(1, options.width)
         self.hidden = PointwiseLayers([options.width] * options.depth + [1], torch.sin)
         bound = math.sqrt(6 / options.width)
+        # Detail has a size in voxels, whatever the size of the box; the layers after the first one make shorter waves of it.
+        omega = options.omega or math.pi * max(field_box.shape) / 32
         with torch.no_grad():
-            self.first.weight.uniform_(-options.omega, options.omega)
+            self.first.weight.uniform_(-omega, omega)
             self.first.bias.uniform_(-math.pi, math.pi)
             for linear in self.hidden.linears[:-1]:
                 linear.weight.uniform_(-bound, bound)
