@@ -7,14 +7,12 @@ that a busy machine slows all alike. Ratios travel between machines, millisecond
 """
 
 import argparse
-import json
-import platform
 import time
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import torch
+from commands import table, write_results
 
 from wedge.geometry import TiltGeometry
 from wedge.projection import project
@@ -23,6 +21,10 @@ from wedge.testing.phantom import analytic_sinogram, rasterized_slice
 
 CHOICES = (("odl", "joseph"), ("odl", "strip"), ("astra", "joseph"), ("astra", "strip"), ("torch", "joseph"), ("torch", "strip"))
 NUM_SLICES, NUM_TILTS = 16, 60
+WHAT = (
+    f"forward and backward of {NUM_SLICES} slices (z, x), {NUM_TILTS} tilts, one thread, best of the rounds; times_odl against odl joseph; "
+    "chord_error at 64x128 against chords averaged over pixels"
+)
 
 
 def geometry_of(nz: int, nx: int) -> TiltGeometry:
@@ -49,56 +51,39 @@ def measure(nz: int, nx: int, rounds: int) -> list[dict]:
     for _ in range(rounds):
         for row, projector in zip(rows, projectors, strict=True):
             row["ms"] = min(row["ms"], forward_and_backward_ms(projector, slices))
+    reference_ms = rows[0]["ms"]
     for row, projector in zip(rows, projectors, strict=True):
-        row["times_odl"] = round(rows[0]["ms"] / row["ms"], 1)
+        row["times_odl"] = round(reference_ms / row["ms"], 1)
+        row["ms"] = round(row["ms"], 2)
         row["mib"] = round(projector.memory_bytes(NUM_SLICES) / 2**20)
         projector.close()
     return rows
 
 
-def chord_errors() -> dict[str, float]:
+def chord_errors() -> dict[tuple[str, str], float]:
     geometry = geometry_of(64, 128)
     image, expected = rasterized_slice(geometry)[None], analytic_sinogram(geometry)
     errors = {}
     for name, model in CHOICES:
         projector = Registry.load().resolve("projector", name, {"model": model}).build(geometry, torch.device("cpu"))
-        errors[f"{name} {model}"] = round(float((projector.project(image)[0] - expected).norm() / expected.norm()), 4)
+        errors[name, model] = round(float((projector.project(image)[0] - expected).norm() / expected.norm()), 4)
     return errors
-
-
-def cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the small slices alone, two rounds")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "projectors.json")
-    arguments = parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="the small slices alone, two rounds; keeps no results")
+    quick = parser.parse_args().quick
     torch.set_num_threads(1)
-    sizes = [(64, 256, 2)] if arguments.quick else [(64, 256, 15), (256, 1024, 3)]
-    errors = chord_errors()
-    result = {
-        "what": f"forward + backward of {NUM_SLICES} slices, {NUM_TILTS} tilts, one thread, best of the rounds; "
-        "times_odl against odl joseph; error against chords averaged over pixels at 64x128",
-        "cpu": cpu_model(),
-        "versions": {name: version(name) for name in ("wedge-tomo", "torch", "odl", "astra-toolbox", "numpy")},
-        "chord_error": errors,
-        "sizes": {},
-    }
-    for nz, nx, rounds in sizes:
-        rows = result["sizes"][f"{nz}x{nx}"] = measure(nz, nx, rounds)
-        print(f"{NUM_SLICES} slices of {nz}x{nx} (z, x)")
-        print(f"{'projector':<14}{'ms':>9}{'times odl':>11}{'set-up s':>10}{'MiB':>6}{'chord error':>13}")
+    errors, sizes = chord_errors(), {}
+    for nz, nx, rounds in [(64, 256, 2)] if quick else [(64, 256, 15), (256, 1024, 3)]:
+        rows = sizes[f"{nz}x{nx}"] = measure(nz, nx, rounds)
         for row in rows:
-            name = f"{row['projector']} {row['model']}"
-            row["ms"] = round(row["ms"], 2)
-            print(f"{name:<14}{row['ms']:>9.2f}{row['times_odl']:>11.1f}{row['setup_s']:>10.2f}{row['mib']:>6}{errors[name]:>13.4f}")
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+            row["chord_error"] = errors[row["projector"], row["model"]]
+        print(f"\n{NUM_SLICES} slices of {nz}x{nx} (z, x)\n\n{table(rows)}")
+    if not quick:
+        versions = {name: version(name) for name in ("odl", "astra-toolbox")}
+        print(f"\n{write_results('projectors', {'what': WHAT, 'versions': versions, 'sizes': sizes})}")
 
 
 if __name__ == "__main__":
