@@ -65,4 +65,4 @@ class ReluPositional(torch.nn.Module):
 
     def learning_rates(self) -> dict[str, float]:
         """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
-        return {"first": 1.0, "hidden": 1.0}
+        return {"first": 2.0, "hidden": 2.0}

@@ -67,4 +67,4 @@ class Siren(torch.nn.Module):
 
     def learning_rates(self) -> dict[str, float]:
         """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
-        return {"first": 1.0, "hidden": 1.0}
+        return {"first": 3.0, "hidden": 3.0, f"hidden.linears.{self._options.depth - 1}": 1.0}
