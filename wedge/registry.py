@@ -104,6 +104,7 @@ class Registry:
                     registry._entries += read_components(point.load(), point.name, distribution, version)
             except (Exception, SystemExit) as error:
                 mend = f"update or uninstall {distribution}, or leave it out with WEDGE_PLUGINS"
+                mend = f"install {FIRST_PARTY} again" if distribution == FIRST_PARTY else mend
                 registry.broken.append(BrokenPlugin(point.name, distribution, version, one_line(error), mend))
         for name in sorted(unseen):
             registry.broken.append(

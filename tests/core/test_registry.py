@@ -135,6 +135,11 @@ def test_a_broken_plugin_is_reported_and_disturbs_no_other(load: Callable[..., R
     assert {"good", "zeta"} <= set(registry.names("projector"))
 
 
+def test_a_broken_plugin_of_wedge_itself_cannot_be_left_out(load: Callable[..., Registry]) -> None:
+    (bad,) = load({"wedge-tomo": "raise RuntimeError('damaged')"}, {"WEDGE_PLUGINS": ""}).broken
+    assert bad.mend == "install wedge-tomo again"
+
+
 def test_choosing_a_broken_plugin_is_a_plugin_error_that_says_why(load: Callable[..., Registry]) -> None:
     registry = load({"bad": "raise RuntimeError('no licence')", "sound": SOUND})
     for name in ("bad", "bad-plugin"):
