@@ -62,8 +62,7 @@ def command(
         for writer in reversed(writers):
             writer.commit(record)
     if summary.rms_spread is not None:
-        own = f"the mean volume's own deviation {summary.rms_mean:.4g}"
-        say(f"spread of {summary.num_volumes} volumes: {summary.rms_spread:.4g} (rms); {own}")
+        say(f"spread of {summary.num_volumes} volumes: {summary.rms_spread:.4g} (rms); the mean's own deviation {summary.rms_mean:.4g}")
     result = {
         "output": output,
         "std": std,
