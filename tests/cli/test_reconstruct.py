@@ -130,7 +130,7 @@ def test_resume_takes_no_other_settings(wedge, tilts, tmp_path):
 
 def test_terminated_before_the_fit_is_143(tilts, tmp_path):
     code = (
-        "import os, signal, sys, wedge.fit.reconstruct as r\n"
+        "import os, signal, sys, wedge.fit.run_dir as r\n"
         "r.prepare_run_dir = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
         "from wedge.cli import run\nsys.exit(run(sys.argv[1:]))"
     )

@@ -9,8 +9,10 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import DeviceError, DivergedError, InputError, OutputExistsError, StoppedError
+from wedge.fit.checkpoint import CHECKPOINT_NAME
 from wedge.fit.loop import StopRequest
-from wedge.fit.reconstruct import CHECKPOINT_NAME, Reconstruction, prepare_run_dir, reconstruct, stored_config
+from wedge.fit.reconstruct import Reconstruction, reconstruct
+from wedge.fit.run_dir import prepare_run_dir, stored_config
 from wedge.fit.settings import merge, resolve_plugins, validate
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -23,6 +25,7 @@ SETTINGS = {
     "regularizers": [{"name": "tv", "weight": 0.1}],
     "passes": 40,
     "batch_rows": 8,
+    "learning_rate": 0.03,
 }
 CPU = torch.device("cpu")
 

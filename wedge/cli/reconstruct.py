@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,15 +22,14 @@ from wedge.cli.common import (
     VoxelSizeOption,
     emit,
     parse_views,
-    progress,
     resolve_device,
     say,
 )
-from wedge.errors import InterruptedRunError, TerminatedError, UsageError
+from wedge.cli.stopping import fit_progress, stop_on_signals
+from wedge.errors import UsageError
 
 if TYPE_CHECKING:
     from wedge.fit.config import FitConfig
-    from wedge.fit.loop import StopRequest
 
 
 def command(
@@ -97,16 +92,18 @@ def command(
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
     )  # fmt: skip
-    from wedge.output import refuse_existing
+    from wedge.output import refuse_existing, refuse_same
 
+    refuse_same(output, tilts)
     refuse_existing(output, overwrite=overwrite and not resume)
     inputs = {
         "angles": angles,
         "voxel_size_angstrom": voxel_size,
         "thickness": thickness,
         "tilt_range": tilt_range,
-        "exclude_views": parse_views(exclude_views),
+        "exclude_views": parse_views(exclude_views) or None,
     }
+    inputs = {key: value for key, value in inputs.items() if value is not None}
     run = _Run(tilts, output, inputs, device, max_memory, observer or [], resume, stop_now, checkpoint_seconds, overwrite)
     summary, provenance = run.execute(options, config, _preset_name(preset, quality))
     text = str(output)
@@ -175,7 +172,9 @@ class _Run:
         """Fit, write and commit; return the fit's summary and the record of the run."""
         from wedge import formats
         from wedge.fit.checkpoint import CHECKPOINT_NAME
-        from wedge.fit.reconstruct import prepare_run_dir, reconstruct
+        from wedge.fit.loop import StopRequest
+        from wedge.fit.reconstruct import reconstruct
+        from wedge.fit.run_dir import prepare_run_dir
         from wedge.fit.settings import resolve_plugins
         from wedge.options import parse_choice
         from wedge.provenance import RunClock
@@ -184,12 +183,14 @@ class _Run:
 
         clock = RunClock()
         registry = Registry.load()
-        fit_config, plugins = resolve_plugins(self._config(options, config_file, preset), registry)
+        config, recorded = self._config(options, config_file, preset)
+        fit_config, plugins = resolve_plugins(config, registry)
         observers = dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
         limit = parse_memory(self.max_memory) if self.max_memory else None
         device = resolve_device(self.device)
-        series = formats.open_tilts(self.tilts, **self.inputs)
+        inputs = recorded | self.inputs
+        series = formats.open_tilts(self.tilts, **inputs, on_note=say)
         geometry = series.geometry
         with formats.create_volume(
             self.output,
@@ -198,9 +199,9 @@ class _Run:
             tilt_angles_deg=geometry.tilt_angles_deg,
             overwrite=self.overwrite,
         ) as writer:
-            prepare_run_dir(self.run_dir, series, fit_config, resume=self.resume, overwrite=self.overwrite)
-            stop = self._stop_request()
-            with _stop_on_signals(stop), _fit_progress() as show:
+            prepare_run_dir(self.run_dir, series, fit_config, resume=self.resume, overwrite=self.overwrite, input_options=inputs)
+            stop = StopRequest()
+            with stop_on_signals(stop), fit_progress() as show:
                 result = reconstruct(
                     series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, max_memory=limit, resume=self.resume,
                     stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say, on_progress=show,
@@ -208,9 +209,9 @@ class _Run:
             chosen = [plugins.network, plugins.projector, *plugins.regularizers]
             record = clock.record(
                 sys.argv,
-                {"fit": fit_config.model_dump(mode="json"), "input": {k: v for k, v in self.inputs.items() if v not in (None, ())}},
+                {"fit": fit_config.model_dump(mode="json"), "input": inputs},
                 seed=fit_config.seed,
-                inputs=[self.tilts],
+                inputs=[path for path in (self.tilts, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None],
                 device=str(device),
                 distributions=sorted({resolved.entry.distribution for resolved in chosen}),
             )
@@ -219,10 +220,11 @@ class _Run:
         (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
         return result.summary(), record
 
-    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> FitConfig:
+    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[FitConfig, dict[str, Any]]:
+        """Return the configuration, and the recorded options of the input where an earlier run is repeated or continued."""
         from wedge.defaults import preset as load_preset
         from wedge.defaults import reconstruct_settings
-        from wedge.fit.reconstruct import stored_config
+        from wedge.fit.run_dir import stored_config, stored_inputs
         from wedge.fit.settings import merge, read_config_file, validate
 
         if self.resume:
@@ -230,60 +232,8 @@ class _Run:
             changed = validate(merge([stored.model_dump(mode="json"), options]))
             if config_file or preset or changed != stored:
                 raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
-            return stored
-        layers = [
-            reconstruct_settings(),
-            load_preset(preset) if preset else {},
-            read_config_file(config_file) if config_file else {},
-            options,
-        ]
+            return stored, stored_inputs(self.run_dir)
+        from_file, inputs = read_config_file(config_file) if config_file else ({}, {})
+        layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
         network = merge(layers)["network"]["name"]
-        return validate(merge([layers[0], reconstruct_settings(network), *layers[1:]]))
-
-    def _stop_request(self) -> StopRequest:
-        from wedge.fit.loop import StopRequest
-
-        return StopRequest()
-
-
-@contextmanager
-def _stop_on_signals(stop: StopRequest) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the fit after its step; a second one ends the process."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def request(number: int, frame: Any) -> None:
-        name = signal.Signals(number).name
-        if stop.reason is not None:
-            raise (
-                InterruptedRunError("interrupted again: stopped at once")
-                if number == signal.SIGINT
-                else TerminatedError("ended by SIGTERM")
-            )
-        stop.reason = name
-        say(f"{name}: finishing this step and writing a checkpoint; once more to stop at once")
-
-    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _fit_progress() -> Iterator[Any]:
-    """Show steps and loss; made when the number of steps is known."""
-    from contextlib import ExitStack
-
-    with ExitStack() as stack:
-        state: dict[str, Any] = {"done": 0}
-
-        def show(done: int, total: int, loss: float) -> None:
-            if "advance" not in state:
-                state["advance"] = stack.enter_context(progress("fitting", total))
-            state["advance"](done - state["done"], f"loss {loss:.4g}" if loss == loss else "writing")
-            state["done"] = done
-
-        yield show
+        return validate(merge([layers[0], reconstruct_settings(network), *layers[1:]])), inputs

@@ -1,10 +1,6 @@
 """How many rows fit into memory at once. The plan is made and told before the run; it never changes the result."""
 
-import os
-import resource
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,6 +8,7 @@ from wedge.contracts import Projector
 from wedge.errors import DeviceError
 from wedge.fit.config import FitConfig
 from wedge.geometry import TiltGeometry
+from wedge.provenance import resident_bytes
 from wedge.slabs import available_memory_bytes
 
 _MIB = 2**20
@@ -47,16 +44,6 @@ class MemoryPlan:
             f"memory plan: slabs of {self.slab_rows} y-rows, tilt series {where}, "
             f"about {self.total_bytes / 2**30:.2f} of {self.limit_bytes / 2**30:.2f} GiB"
         )
-
-
-def resident_bytes() -> int:
-    """Return the bytes of main memory that this process holds now."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def memory_limit(device: torch.device, asked: int | None) -> int:

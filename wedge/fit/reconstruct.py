@@ -1,8 +1,6 @@
 """A whole reconstruction: set up, fit or go on with a fit, predict, commit."""
 
-import hashlib
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,22 +10,20 @@ import torch
 
 from wedge.contracts import Observer, Projector, Regularizer, RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import InputError, OutputExistsError, StoppedError, WedgeError
+from wedge.errors import StoppedError, WedgeError
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart, DataTerm, split_parts
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
 from wedge.fit.memory import MemoryPlan, memory_limit, plan_memory
 from wedge.fit.model import build_field, build_optimizer, half_precision_pays
-from wedge.fit.normalization import Normalization, normalize, sample_rows
+from wedge.fit.normalization import Normalization, normalize
 from wedge.fit.observers import ObserverGroup
+from wedge.fit.run_dir import LOG_NAME
 from wedge.lattice import FieldBox
 from wedge.output import Writer
 from wedge.registry import Resolved
 from wedge.slabs import chunk_rows, slab_ranges
-
-CONFIG_NAME = "config.json"
-LOG_NAME = "log.jsonl"
 
 
 @dataclass
@@ -66,60 +62,6 @@ class Reconstruction:
             "held_out_error": self.held_out_error,
             "stopped_early": self.stopped_early,
         }
-
-
-def fingerprint(tilts: TiltSeries) -> str:
-    """Return a hash of the geometry and of some rows: enough to tell whether a checkpoint belongs to a tilt series."""
-    digest = hashlib.blake2b(json.dumps(tilts.geometry.to_json()).encode(), digest_size=16)
-    digest.update(sample_rows(tilts).tobytes())
-    return digest.hexdigest()
-
-
-def stored_config(run_dir: Path) -> FitConfig:
-    """Return the configuration of the fit that left ``run_dir``.
-
-    Raises
-    ------
-    InputError
-        If there is none or it cannot be read.
-    """
-    path = run_dir / CONFIG_NAME
-    try:
-        return FitConfig.model_validate(json.loads(path.read_text())["config"])
-    except FileNotFoundError as error:
-        raise InputError(f"nothing to resume: {path} is missing; run without --resume") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; start again with --overwrite") from error
-
-
-def prepare_run_dir(run_dir: Path, tilts: TiltSeries, config: FitConfig, *, resume: bool, overwrite: bool) -> None:
-    """Make ``run_dir`` for a new fit, or check that the fit in it can go on.
-
-    Raises
-    ------
-    OutputExistsError
-        If it holds an unfinished fit that would be lost.
-    InputError
-        If there is nothing to resume, or it is a fit of other data.
-    """
-    if resume:
-        load_progress(run_dir / CHECKPOINT_NAME)
-        record = json.loads((run_dir / CONFIG_NAME).read_text())
-        if record["input"] != fingerprint(tilts):
-            raise InputError(f"{run_dir} holds a fit of other data or geometry than {tilts.name}: resume with the same input and options")
-        return
-    if (run_dir / CHECKPOINT_NAME).exists() and not overwrite:
-        raise OutputExistsError(f"an unfinished fit is in {run_dir}: continue it with --resume, or drop it with --overwrite")
-    if run_dir.exists():
-        if not (run_dir / CONFIG_NAME).exists() and any(run_dir.iterdir()):
-            raise OutputExistsError(f"{run_dir} is no folder of a fit: move it away or choose another output")
-        shutil.rmtree(run_dir)
-    try:
-        run_dir.mkdir(parents=True)
-        record = {"input": fingerprint(tilts), "config": config.model_dump(mode="json"), "geometry": tilts.geometry.to_json()}
-        (run_dir / CONFIG_NAME).write_text(json.dumps(record, indent=1))
-    except OSError as error:
-        raise InputError(f"cannot write {run_dir}: {error.strerror}; choose another output") from error
 
 
 def _build_fit(

@@ -43,8 +43,8 @@ def regularizer_choice(name: str, settings: Mapping[str, Any]) -> dict[str, Any]
     return {"name": name, **reserved, "options": {key: value for key, value in settings.items() if key not in _FIT_KEYS}}
 
 
-def read_config_file(path: Path) -> dict[str, Any]:
-    """Return the settings in a TOML file, in the JSON record of an output, or in the attributes of a Zarr output.
+def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fit's settings and the input's options in a TOML file, in the JSON record of an output, or in a Zarr output.
 
     Raises
     ------
@@ -62,12 +62,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
         raise InputError(f"no configuration at {path}: give a TOML file, or the record of an output") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
-    data = data.get("provenance", data) if isinstance(data, dict) else data
-    data = data.get("config", data) if isinstance(data, dict) else data
+    for key in ("provenance", "config"):
+        if isinstance(data, dict) and "fit" not in data.get("config", {}) and isinstance(data.get("source"), dict):
+            # An exported file: its record holds that of what was exported.
+            data = data["source"]
+        data = data.get(key, data) if isinstance(data, dict) else data
     if not isinstance(data, dict):
         raise InputError(f"cannot read the configuration {path}: expected a table of settings")
-    data = data.get("fit", data)
-    return {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in data.items()}
+    inputs = data.get("input", {}) if "fit" in data else {}
+    fit = data.get("fit", data)
+    return {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}, inputs
 
 
 def validate(settings: Mapping[str, Any], source: str = "configuration") -> FitConfig:

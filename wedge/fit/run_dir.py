@@ -1,0 +1,85 @@
+"""The folder ``OUT.run`` of a fit: its configuration, its checkpoint and its log."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from wedge.data import TiltSeries
+from wedge.errors import InputError, OutputExistsError
+from wedge.fit.checkpoint import CHECKPOINT_NAME, load_progress
+from wedge.fit.config import FitConfig
+from wedge.fit.normalization import sample_rows
+
+CONFIG_NAME = "config.json"
+LOG_NAME = "log.jsonl"
+
+
+def fingerprint(tilts: TiltSeries) -> str:
+    """Return a hash of the geometry and of some rows: enough to tell whether a checkpoint belongs to a tilt series."""
+    digest = hashlib.blake2b(json.dumps(tilts.geometry.to_json()).encode(), digest_size=16)
+    digest.update(sample_rows(tilts).tobytes())
+    return digest.hexdigest()
+
+
+def stored_config(run_dir: Path) -> FitConfig:
+    """Return the configuration of the fit that left ``run_dir``.
+
+    Raises
+    ------
+    InputError
+        If there is none or it cannot be read.
+    """
+    path = run_dir / CONFIG_NAME
+    try:
+        return FitConfig.model_validate(json.loads(path.read_text())["config"])
+    except FileNotFoundError as error:
+        raise InputError(f"nothing to resume: {path} is missing; run without --resume") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; start again with --overwrite") from error
+
+
+def stored_inputs(run_dir: Path) -> dict[str, Any]:
+    """Return the options that the tilt series in ``run_dir`` was read with."""
+    stored_config(run_dir)
+    return dict(json.loads((run_dir / CONFIG_NAME).read_text()).get("input_options", {}))
+
+
+def prepare_run_dir(
+    run_dir: Path, tilts: TiltSeries, config: FitConfig, *, resume: bool, overwrite: bool, input_options: dict[str, Any] | None = None
+) -> None:
+    """Make ``run_dir`` for a new fit, or check that the fit in it can go on.
+
+    ``input_options`` are kept there for whoever reads the tilt series again.
+
+    Raises
+    ------
+    OutputExistsError
+        If it holds an unfinished fit that would be lost.
+    InputError
+        If there is nothing to resume, or it is a fit of other data.
+    """
+    if resume:
+        load_progress(run_dir / CHECKPOINT_NAME)
+        record = json.loads((run_dir / CONFIG_NAME).read_text())
+        if record["input"] != fingerprint(tilts):
+            raise InputError(f"{run_dir} holds a fit of other data or geometry than {tilts.name}: resume with the same input and options")
+        return
+    if (run_dir / CHECKPOINT_NAME).exists() and not overwrite:
+        raise OutputExistsError(f"an unfinished fit is in {run_dir}: continue it with --resume, or drop it with --overwrite")
+    if run_dir.exists():
+        if not (run_dir / CONFIG_NAME).exists() and any(run_dir.iterdir()):
+            raise OutputExistsError(f"{run_dir} is no folder of a fit: move it away or choose another output")
+        shutil.rmtree(run_dir)
+    try:
+        run_dir.mkdir(parents=True)
+        record = {
+            "input": fingerprint(tilts),
+            "input_options": input_options or {},
+            "config": config.model_dump(mode="json"),
+            "geometry": tilts.geometry.to_json(),
+        }
+        (run_dir / CONFIG_NAME).write_text(json.dumps(record, indent=1, default=str))
+    except OSError as error:
+        raise InputError(f"cannot write {run_dir}: {error.strerror}; choose another output") from error
