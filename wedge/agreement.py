@@ -13,7 +13,6 @@ from wedge.errors import InputError
 from wedge.evaluate import Evaluation, Progress
 from wedge.geometry import TiltGeometry
 from wedge.intensity import FitKind, IntensityFit, fit_intensities, fit_notes, refuse_not_finite
-from wedge.plugin_call import call_plugin
 from wedge.slabs import chunk_rows, read_sinograms, read_slices, slab_ranges
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def evaluate_tilts(
             slices, views = read_slices(volume, rows.start, rows.stop), read_sinograms(tilts, rows.start, rows.stop)
             refuse_not_finite(slices, volume.name, rows)
             refuse_not_finite(views, tilts.name, rows)
-            ours = call_plugin(f"projector {type(projector).__name__}", projector.project, torch.from_numpy(slices).to(device)).double()
+            ours = projector.project(torch.from_numpy(slices).to(device)).double()
             theirs = torch.from_numpy(views).to(device).double()
             products = (ours, theirs, ours * ours, ours * theirs, theirs * theirs)
             moments.append(torch.stack([part.sum(dim=2) for part in products]).cpu().numpy())

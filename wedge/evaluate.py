@@ -12,7 +12,6 @@ from wedge.contracts import Curve, MetricContext, MetricResult
 from wedge.data import Volume
 from wedge.errors import InputError, PluginError
 from wedge.intensity import FitKind, IntensityFit, common_shape, correlation_of, fit_intensities, fit_notes, refuse_not_finite
-from wedge.plugin_call import call_plugin
 from wedge.slabs import chunk_rows, read_slices, slab_ranges
 
 Progress = Callable[[int], None]
@@ -160,29 +159,26 @@ class _MetricRun:
         self.name, self._metric, self._context = name, metric, context
         self._rows: list[torch.Tensor] = []
         if metric.scope == "volume":
-            self._call(metric.start, context)
+            metric.start(context)
 
     def update(self, y_start: int, slices: torch.Tensor, references: torch.Tensor) -> None:
         if self._metric.scope == "volume":
-            self._call(self._metric.update, y_start, slices, references)
+            self._metric.update(y_start, slices, references)
             return
-        values = self._call(self._metric, slices, references, self._context.data_range)
+        values = self._metric(slices, references, self._context.data_range)
         if tuple(values.shape) != (len(slices),):
             raise PluginError(f"metric {self.name!r} returned shape {tuple(values.shape)} for {len(slices)} slices; update its plugin")
         self._rows.append(values)
 
     def finish(self) -> MetricResult:
         if self._metric.scope == "volume":
-            result: MetricResult = self._call(self._metric.finish)
+            result: MetricResult = self._metric.finish()
             return result
         per_slice = torch.cat(self._rows).double().cpu().tolist()
         defined = [value for value in per_slice if not math.isnan(value)]
         left_out = len(per_slice) - len(defined)
         note = "mean over y-slices" + (f"; {left_out} of {len(per_slice)} without a value left out" if left_out else "")
         return MetricResult({"": sum(defined) / len(defined) if defined else math.nan}, per_slice, note=note)
-
-    def _call(self, function: Callable[..., Any], *args: Any) -> Any:
-        return call_plugin(f"metric {self.name!r}", function, *args)
 
 
 def _collect(evaluation: Evaluation, name: str, result: MetricResult) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import torch
 
 from wedge.contracts import Projector
-from wedge.plugin_call import call_plugin
 
 
 class _Project(torch.autograd.Function):
@@ -13,7 +12,7 @@ class _Project(torch.autograd.Function):
     def forward(ctx: Any, projector: Projector, slices: torch.Tensor) -> torch.Tensor:
         ctx.projector = projector
         with torch.autocast(slices.device.type, enabled=False):
-            return call_plugin(f"projector {type(projector).__name__}", projector.project, slices.detach())
+            return projector.project(slices.detach())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:
@@ -25,7 +24,7 @@ class _Backproject(torch.autograd.Function):
     def forward(ctx: Any, projector: Projector, sinograms: torch.Tensor) -> torch.Tensor:
         ctx.projector = projector
         with torch.autocast(sinograms.device.type, enabled=False):
-            return call_plugin(f"projector {type(projector).__name__}", projector.backproject, sinograms.detach())
+            return projector.backproject(sinograms.detach())
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, torch.Tensor]:

@@ -47,11 +47,6 @@ class Recorder:
         return MetricResult({"": 1.0, "other": math.nan}, curve=Curve("k", [0.0], {"a": [math.inf]}), note="as told")
 
 
-class Faulty(Recorder):
-    def finish(self) -> MetricResult:
-        raise ZeroDivisionError("two\nlines")
-
-
 def volume(array: np.ndarray, name: str = "volume", **known: Any) -> Volume:
     return Volume(array.astype(np.float32), name=name, **known)
 
@@ -173,11 +168,6 @@ def test_what_is_not_finite_is_refused_with_its_place(truth: np.ndarray, bad: fl
 def test_constant_reference_is_refused(truth: np.ndarray) -> None:
     with pytest.raises(InputError, match="the reference is constant, 2 everywhere: flat"):
         evaluate(volume(truth), volume(np.full(SHAPE, 2.0), "flat"), [])
-
-
-def test_fault_of_a_metric_names_it_in_one_line(truth: np.ndarray) -> None:
-    with pytest.raises(PluginError, match="metric 'f' failed: ZeroDivisionError: two lines"):
-        evaluate(volume(truth), volume(truth), [("f", Faulty())])
 
 
 def test_wrong_shape_from_a_metric_names_it(truth: np.ndarray) -> None:

@@ -19,7 +19,6 @@ from wedge.fit.model import Field
 from wedge.fit.observers import ObserverGroup, field_previews
 from wedge.fit.schedule import learning_rate_factor, regularizer_weight
 from wedge.lattice import FieldBox
-from wedge.plugin_call import call_plugin
 
 _DIVERGED_FACTOR = 100.0
 _NUM_RECORDS = 100
@@ -66,7 +65,7 @@ def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> t
             continue
         generator = torch.Generator(fit.device).manual_seed(seed_for(fit.config.seed, f"regularizer-{index}", step))
         context = RegularizerContext(slab.interior, 1.0, step, fit.num_steps, generator, fit.field)
-        total = total + weight * call_plugin(f"regularizer {choice.name!r}", regularizer, density, context)
+        total = total + weight * regularizer(density, context)
     return total
 
 

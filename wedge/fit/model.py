@@ -9,7 +9,6 @@ import torch
 from wedge.draws import seed_for
 from wedge.errors import PluginError
 from wedge.lattice import FieldBox, Lattice
-from wedge.plugin_call import call_plugin
 from wedge.registry import Resolved
 
 _SHARPNESS = 10.0
@@ -29,7 +28,7 @@ class Field(torch.nn.Module):
     def forward(self, lattice: Lattice) -> torch.Tensor:
         """Return ``(y, z, x)`` float32 normalized density."""
         with torch.autocast(lattice.z.device.type, torch.bfloat16, enabled=self.half_precision):
-            raw = cast(torch.Tensor, call_plugin(f"network {type(self.network).__name__}", self.network, lattice))
+            raw = cast(torch.Tensor, self.network(lattice))
         if raw.shape != lattice.shape:
             raise PluginError(
                 f"network {type(self.network).__name__} returned shape {tuple(raw.shape)}: expected (y, z, x) {lattice.shape}"
