@@ -16,7 +16,7 @@ class ReluPositionalOptions(BaseModel):
 
     width: int = Field(128, ge=1, description="units of a hidden layer")
     layers: int = Field(5, ge=2, description="linear layers, the first and the last included")
-    octaves: int | None = Field(None, ge=1, le=16, description="frequencies per axis; default: up to a wavelength of about 4 voxels")
+    octaves: int | None = Field(None, ge=1, le=16, description="frequencies per axis; default: up to a wavelength of about 8 voxels")
 
 
 class ReluPositional(torch.nn.Module):
@@ -31,7 +31,7 @@ class ReluPositional(torch.nn.Module):
         super().__init__()
         self._options = options
         # sin(2^k pi c) has a wavelength of longest / 2^k voxels.
-        self.octaves = options.octaves or max(1, round(math.log2(max(field_box.shape) / 4)) + 1)
+        self.octaves = options.octaves or max(1, round(math.log2(max(field_box.shape) / 8)) + 1)
         features = 1 + 2 * self.octaves
         self.first = SeparableLayer(features, options.width)
         self.hidden = PointwiseLayers([options.width] * (options.layers - 1) + [1], torch.relu_)
