@@ -16,6 +16,7 @@ _SHARE_OF_FREE = 0.8
 _PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
 _SLICE_COPIES = 10  # raw, density, their gradients, and what a regularizer keeps
 _SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and the gradients
+_FIRST_USE_BYTES = 24 * _MIB  # what torch loads with the first step: transforms, the threads of the backward pass
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,11 @@ def plan_memory(
     halo_rows: int,
     device: torch.device,
     limit: int,
+    finer: Projector | None = None,
 ) -> MemoryPlan:
     """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
+
+    ``finer`` is the projector of the oversampled lattice, where the fit has one.
 
     Raises
     ------
@@ -74,13 +78,16 @@ def plan_memory(
     num_z, num_rows, num_x = geometry.volume_shape
     rays = geometry.num_tilts * geometry.detector_shape[1]
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
-    fixed = _PARAMETER_COPIES * parameters + (resident_bytes() if device.type == "cpu" else 0)
+    fixed = _PARAMETER_COPIES * parameters + (resident_bytes() + _FIRST_USE_BYTES if device.type == "cpu" else 0)
     estimate = getattr(network, "memory_bytes", None)
 
     def slab_bytes(rows: int) -> int:
         evaluated = min(rows + 2 * halo_rows, num_rows)
-        field = estimate((evaluated, num_z, num_x)) if callable(estimate) else 4 * 64 * evaluated * num_z * num_x
-        return int(field + projector.memory_bytes(rows) + 4 * (_SLICE_COPIES * evaluated * num_z * num_x + _SINOGRAM_COPIES * rows * rays))
+        points = config.oversampling**2 * evaluated * num_z * num_x
+        lattice = (evaluated, config.oversampling * num_z, config.oversampling * num_x)
+        field = estimate(lattice) if callable(estimate) else 4 * 64 * points
+        projecting = finer.memory_bytes(rows) + projector.memory_bytes(0) if finer else projector.memory_bytes(rows)
+        return int(field + projecting + 4 * (_SLICE_COPIES * points + _SINOGRAM_COPIES * rows * rays))
 
     series = 4 * rays * num_rows
     resident = fixed + series + slab_bytes(1) <= limit and series <= limit / 2

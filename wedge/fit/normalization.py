@@ -4,6 +4,7 @@ All three are found from the tilt series alone and are equivariant: intensities 
 ``a s``, so that the normalized problem, and with it the fit, is the same.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from wedge.slabs import read_sinograms
 
 _SAMPLE_ROWS = 32
 _NEGATIVE_SHARE = 0.05
+_MOST_NEGATIVE_SHARE = 0.25
+_NORMAL_QUARTILE = 0.6745
 
 
 @dataclass(frozen=True)
@@ -73,15 +76,25 @@ def estimate_offset(sinograms: np.ndarray) -> float:
 def looks_positive(sinograms: np.ndarray) -> bool:
     """Return whether ``(y, tilt, x)`` intensities without their offset can be projections of positive density.
 
-    They are averaged over blocks of 8 detector pixels first, so that noise does not count as negative density; then at most 5 % of the
-    absolute sum may be negative.
+    They are averaged over blocks of 8 detector pixels first. Then at most 5 % of the absolute sum may be negative beyond what noise can
+    make of empty rays, and never more than a quarter: of views with zero mean it is half, however noisy they are.
     """
     width = sinograms.shape[2]
     block = min(8, width)
     used = width // block * block
     blocks = sinograms[:, :, :used].reshape(*sinograms.shape[:2], -1, block).mean(axis=3)
-    total = np.abs(blocks).sum()
-    return bool(total == 0 or -blocks[blocks < 0].sum() <= _NEGATIVE_SHARE * total)
+    total, negative = np.abs(blocks).sum(), -blocks[blocks < 0].sum()
+    # A normal variable's negative part has the mean sigma / sqrt(2 pi).
+    allowed = blocks.size * noise_level(sinograms) / math.sqrt(2 * math.pi * block)
+    return bool(negative <= min(_NEGATIVE_SHARE * total + allowed, _MOST_NEGATIVE_SHARE * total))
+
+
+def noise_level(sinograms: np.ndarray) -> float:
+    """Return the standard deviation of white noise in ``(y, tilt, x)`` intensities, from their second differences along the detector."""
+    if sinograms.shape[2] < 3:
+        return 0.0
+    differences = np.diff(sinograms, n=2, axis=2)
+    return float(np.median(np.abs(differences))) / (_NORMAL_QUARTILE * math.sqrt(6))
 
 
 def estimate_scale(sinograms: np.ndarray, projector: Projector, geometry: TiltGeometry, device: torch.device) -> float:

@@ -20,6 +20,7 @@ from wedge.fit.model import build_field, build_optimizer, half_precision_pays
 from wedge.fit.normalization import Normalization, normalize
 from wedge.fit.observers import ObserverGroup
 from wedge.fit.run_dir import LOG_NAME
+from wedge.fit.sampling import finer_geometry
 from wedge.lattice import FieldBox
 from wedge.output import Writer
 from wedge.registry import Resolved
@@ -69,7 +70,7 @@ def _build_fit(
     plugins: Plugins,
     config: FitConfig,
     normalization: Normalization,
-    parts: list[tuple[DataPart, Projector]],
+    parts: list[tuple[DataPart, dict[int, Projector]]],
     device: torch.device,
     limit: int,
 ) -> Fit:
@@ -79,13 +80,17 @@ def _build_fit(
     field_ = build_field(plugins.network, box, config.seed, normalization.positive, half, device)
     regularizers: list[Regularizer] = [resolved.build(geometry) for resolved in plugins.regularizers]
     halo = max((regularizer.halo_rows for regularizer in regularizers), default=0)
-    plan = plan_memory(field_.network, parts[0][1], geometry, config, halo, device, limit)
-    terms = [DataTerm(part, projector, normalization, config.data_term, device, plan.resident) for part, projector in parts]
+    # Before the plan, which starts from the memory that is taken: the first optimizer loads tens of megabytes of torch.
+    optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas)
+    projectors = parts[0][1]
+    finer = projectors[config.oversampling] if config.oversampling > 1 else None
+    plan = plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer)
+    terms = [DataTerm(part, by_factor[1], normalization, config.data_term, device, plan.resident, by_factor) for part, by_factor in parts]
     return Fit(
         config,
         box,
         field_,
-        build_optimizer(field_, config.learning_rate, config.adam_betas),
+        optimizer,
         [term for term in terms if not term.part.held_out],
         [term for term in terms if term.part.held_out],
         list(zip(config.regularizers, regularizers, strict=True)),
@@ -95,12 +100,14 @@ def _build_fit(
     )
 
 
-def _write_prediction(fit: Fit, writer: Writer, scale: float, stop: StopRequest, on_progress: Callable[[int, int, float], None]) -> None:
+def _write_prediction(
+    fit: Fit, step: int, writer: Writer, scale: float, stop: StopRequest, on_progress: Callable[[int, int, float], None]
+) -> None:
     num_rows = fit.box.shape[1]
     for rows in slab_ranges(num_rows, chunk_rows(fit.box.shape)):
         if stop.reason is not None:
             return
-        writer.write_rows(rows.start, predict(fit, rows.start, rows.stop) * scale)
+        writer.write_rows(rows.start, predict(fit, step, rows.start, rows.stop) * scale)
         on_progress(fit.num_steps, fit.num_steps, float("nan"))
 
 
@@ -157,15 +164,17 @@ def reconstruct(
         If memory does not suffice for one slice.
     """
     stop = stop or StopRequest()
-    parts: list[tuple[DataPart, Projector]] = [
-        (part, plugins.projector.build(part.geometry, device)) for part in split_parts(tilts, config.hold_out)
+    factors = sorted({1, config.oversampling})
+    parts: list[tuple[DataPart, dict[int, Projector]]] = [
+        (part, {factor: plugins.projector.build(finer_geometry(part.geometry, factor), device) for factor in factors})
+        for part in split_parts(tilts, config.hold_out)
     ]
     checkpoint = run_dir / CHECKPOINT_NAME
     try:
         if resume:
             progress = load_progress(checkpoint)
         else:
-            progress = Progress(0, normalize(parts[0][0].series, parts[0][1], device, config.offset, config.positivity))
+            progress = Progress(0, normalize(parts[0][0].series, parts[0][1][1], device, config.offset, config.positivity))
         units = progress.normalization
         fit = _build_fit(tilts, plugins, config, units, parts, device, memory_limit(device, max_memory))
         if resume:
@@ -177,16 +186,17 @@ def reconstruct(
         _run(fit, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
         if not stop_now and progress.step < fit.num_steps:
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)
-        _write_prediction(fit, writer, units.scale, stop, on_progress)
+        _write_prediction(fit, progress.step - 1, writer, units.scale, stop, on_progress)
         if stop.reason is not None:
             raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
-        error = held_out_error(fit) if fit.held_out else None
+        error = held_out_error(fit, progress.step - 1) if fit.held_out else None
         final = progress.history[-1] if progress.history else {}
         stopped_early = progress.step < fit.num_steps
         return Reconstruction(units, fit.plan, progress.step, progress.seconds, final, error, stopped_early)
     finally:
-        for _, projector in parts:
-            projector.close()
+        for _, projectors in parts:
+            for projector in projectors.values():
+                projector.close()
 
 
 def _run(
