@@ -86,5 +86,5 @@ def test_geometric_change_needs_two_positive_weights(settings):
 
 @pytest.mark.parametrize("settings", [{"weight": -1.0}, {"start": 1.0}, {"start": -0.1}])
 def test_weights_out_of_range_are_refused(settings):
-    with pytest.raises(ValueError, match="weight|start"):
+    with pytest.raises(ValueError, match=r"weight|start"):
         RegularizerChoice(name="tv", **settings)

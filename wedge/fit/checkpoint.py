@@ -58,6 +58,17 @@ def _regularizer_tensors(regularizers: Sequence[object]) -> dict[str, torch.Tens
     return tensors
 
 
+def _apart(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with memory of their own; tied parameters are one tensor under two names, which the format refuses."""
+    taken: set[int] = set()
+    apart = {}
+    for name, value in tensors.items():
+        memory = value.untyped_storage().data_ptr()
+        apart[name] = value.clone() if memory in taken else value
+        taken.add(memory)
+    return apart
+
+
 def save_checkpoint(
     path: Path, field_: Field, optimizer: torch.optim.Optimizer, regularizers: Sequence[object], progress: Progress
 ) -> None:
@@ -70,7 +81,7 @@ def save_checkpoint(
     """
     tensors = {f"network.{name}": value for name, value in field_.network.state_dict().items()}
     tensors |= _optimizer_tensors(optimizer) | _regularizer_tensors(regularizers)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    tensors = _apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     temporary = path.with_name(path.name + ".partial")
     try:
         save_file(tensors, temporary, {"wedge": json.dumps({"version": _VERSION, "progress": asdict(progress)})})
