@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from wedge.errors import InputError, UsageError
 from wedge.fit.config import FitConfig, RegularizerChoice
 from wedge.fit.reconstruct import Plugins
+from wedge.formats.mrc import record_path
 from wedge.registry import Registry
 
 _CHOICES = ("network", "projector")
@@ -44,7 +45,7 @@ def regularizer_choice(name: str, settings: Mapping[str, Any]) -> dict[str, Any]
 
 
 def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fit's settings and the input's options in a TOML file, in the JSON record of an output, or in a Zarr output.
+    """Return the fit's settings and the input's options in a TOML file, a JSON record, or an output, Zarr or with its record beside it.
 
     Raises
     ------
@@ -53,25 +54,35 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     try:
         if path.is_dir():
-            data = json.loads((path / "zarr.json").read_text())["attributes"]["wedge"]["provenance"]
+            data = json.loads((path / "zarr.json").read_text())["attributes"]["wedge"]
         elif path.suffix == ".toml":
             data = tomllib.loads(path.read_text())
         else:
-            data = json.loads(path.read_text())
+            beside = record_path(path)
+            data = json.loads((beside if path.suffix != ".json" and beside.exists() else path).read_text())
     except FileNotFoundError as error:
         raise InputError(f"no configuration at {path}: give a TOML file, or the record of an output") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
-    for key in ("provenance", "config"):
-        if isinstance(data, dict) and "fit" not in data.get("config", {}) and isinstance(data.get("source"), dict):
-            # An exported file: its record holds that of what was exported.
-            data = data["source"]
-        data = data.get(key, data) if isinstance(data, dict) else data
+    data = _recorded(data)
     if not isinstance(data, dict):
         raise InputError(f"cannot read the configuration {path}: expected a table of settings")
     inputs = data.get("input", {}) if "fit" in data else {}
     fit = data.get("fit", data)
     return {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}, inputs
+
+
+def _recorded(data: Any) -> Any:
+    """Return what a record holds of a run's settings; that of an exported file, of what was exported."""
+
+    def table(value: Any) -> dict[str, Any]:
+        return value if isinstance(value, dict) else {}
+
+    for key in ("wedge", "provenance"):
+        data = table(data).get(key, data)
+    while "fit" not in table(table(data).get("config")) and table(data).get("source"):
+        data = data["source"]
+    return table(data).get("config", data)
 
 
 def validate(settings: Mapping[str, Any], source: str = "configuration") -> FitConfig:
