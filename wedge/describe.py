@@ -7,7 +7,7 @@ from wedge import formats
 from wedge.data import ArrayLike3D
 from wedge.formats.mrc import SUFFIXES, read_mrc
 from wedge.geometry import TiltGeometry
-from wedge.slabs import chunk_rows
+from wedge.slabs import chunk_rows, read_block
 from wedge.statistics import RunningStatistics
 
 
@@ -34,7 +34,7 @@ def describe(path: str | Path, *, statistics: bool = False) -> dict[str, Any]:
     describe_format = _describe_mrc if path.suffix.lower() in SUFFIXES else _describe_store
     array = describe_format(path, kind, result)
     if statistics:
-        result["statistics"] = _statistics(array)
+        result["statistics"] = _statistics(array, str(path))
     return result
 
 
@@ -85,13 +85,13 @@ def _add_angles(result: dict[str, Any], angles_deg: tuple[float, ...]) -> None:
     result |= {"num_tilts": len(angles_deg), "tilt_range_deg": [min(angles_deg), max(angles_deg)], "tilt_angles_deg": list(angles_deg)}
 
 
-def _statistics(array: ArrayLike3D) -> dict[str, Any]:
+def _statistics(array: ArrayLike3D, name: str) -> dict[str, Any]:
     """Look at all values; a store is read by its chunks, rows across all sections, and a file by its sections, as both lie on disk."""
     seen = RunningStatistics()
     if hasattr(array, "chunks"):
         rows = chunk_rows((array.shape[0], array.shape[1], array.shape[2]))
         for start in range(0, array.shape[1], rows):
-            seen.update(array[:, start : start + rows, :])
+            seen.update(read_block(array, name, start, min(start + rows, array.shape[1])))
     else:
         for index in range(array.shape[0]):
             seen.update(array[index])

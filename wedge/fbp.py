@@ -35,7 +35,7 @@ from wedge.fourier import ramp_weight, voronoi_weights_rad
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import chunk_rows, read_sinograms, slab_ranges
+from wedge.slabs import available_memory_bytes, chunk_rows, read_sinograms, slab_ranges
 
 FilterName = Literal["ramp", "hamming", "hann", "sirt-like", "overlap"]
 Edges = Literal["zero", "taper"]
@@ -216,7 +216,7 @@ def fbp(
     slab_rows
         Rows at a time; by default as many chunks as ``max_memory`` bytes hold, at most 4.
     max_memory
-        Bound on the bytes of the whole process on a CPU, of the tensors on a GPU.
+        Bound on the bytes of the whole process on a CPU, of the tensors on a GPU; by default what is free.
     on_progress
         Told the number of rows finished since the last call.
 
@@ -234,6 +234,8 @@ def fbp(
         )
     response = filter_response(geometry, filter, iterations=iterations, edges=edges, device=device)
     taken = resident_bytes() if device.type == "cpu" else 0
+    if max_memory is None:
+        max_memory = taken + available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     projector = make_projector(geometry, device)
     try:
         rows_at_once = slab_rows or _rows_that_fit(geometry, projector, taken, max_memory)
@@ -248,7 +250,7 @@ def fbp(
     return rows_at_once
 
 
-def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int | None) -> int:
+def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int) -> int:
     """Return the rows of a slab: four chunks, fewer where ``max_memory`` bytes, some of them taken, would not do."""
     nz, _, nx = geometry.volume_shape
     row_bytes = 4 * (_SLICE_COPIES * nz * nx + _WORKING_COPIES * geometry.num_tilts * _padded_length(geometry.detector_shape[1]))
@@ -257,8 +259,6 @@ def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: in
     def needed(rows: int) -> int:
         return taken_bytes + projector.memory_bytes(rows) + rows * row_bytes
 
-    if max_memory is None:
-        return rows
     while rows > 1 and needed(rows) > max_memory:
         rows //= 2
     if needed(rows) > max_memory:

@@ -71,6 +71,8 @@ class TiltGeometry:
                 raise InputError(f"tilt angle {index} is {angle}: expected degrees within -180..180; correct the angle list")
         if len(angles) > 2 and len(set(angles)) == 1:
             raise InputError(f"all {len(angles)} tilt angles equal {angles[0]}: expected a range; correct the angle list")
+        if len(self.detector_shape) != 2 or len(self.volume_shape) != 3:
+            raise InputError(f"detector {self.detector_shape}, volume {self.volume_shape}: expected the shapes (y, x) and (z, y, x)")
         if min(*self.detector_shape, *self.volume_shape) < 1:
             raise InputError(f"empty shape: detector (y, x) {self.detector_shape}, volume (z, y, x) {self.volume_shape}")
         if not self.voxel_size_in_pixels > 0:
@@ -151,8 +153,8 @@ class TiltGeometry:
         InputError
             If a field is missing, unknown or of the wrong kind.
         """
-        fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
         try:
+            fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise InputError(f"damaged tilt geometry: {error}") from error

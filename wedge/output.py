@@ -55,11 +55,16 @@ def lock_output(path: Path) -> BaseFileLock:
     """
     if not path.parent.is_dir():
         raise InputError(f"folder of the output does not exist: {path.parent}; create it")
+    for folder in path.absolute().parents:
+        if (folder / "zarr.json").is_file():
+            raise InputError(f"output lies inside the store {folder}: {path}; choose a place outside")
     lock = FileLock(path.with_name(path.name + ".lock"))
     with writing(path):
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
+            if not os.path.lexists(lock.lock_file):
+                raise InputError(f"cannot write {path}: its folder takes no files; choose another place") from error
             raise OutputExistsError(f"another run is writing {path}: wait for it or choose another output") from error
     return lock
 

@@ -185,7 +185,7 @@ def unavailable(entry: Entry) -> str | None:
     try:
         answer = load_target(entry, entry.component.probe)()
     except Exception as error:
-        return f"its probe failed: {one_line(error)}"
+        return f"its probe failed: {one_line(error)}; {entry.mend}"
     return None if answer is None else " ".join(str(answer).split())
 
 

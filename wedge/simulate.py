@@ -134,6 +134,8 @@ def _simulated_geometry(
         raise UsageError(f"number of tilts is {num_tilts}: expected 1 or more")
     if not -180 <= low <= high <= 180 or (low == high and num_tilts > 1):
         raise UsageError(f"tilt range is {low} to {high} degrees: expected LO below HI, both within -180 to 180")
+    if not 0 < pixel_size_angstrom < float("inf"):
+        raise UsageError(f"voxel size is {pixel_size_angstrom}: expected a positive number of angstrom")
     if min(shape) < 1:
         raise UsageError(f"shape {tuple(shape)} is empty: expected positive counts of voxels")
     angles = tuple(float(angle) for angle in np.linspace(low, high, num_tilts))

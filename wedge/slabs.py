@@ -62,13 +62,23 @@ def _read_rows(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.n
     num_rows = array.shape[1]
     if not 0 <= y_start <= y_stop <= num_rows:
         raise ValueError(f"rows {y_start}..{y_stop} of {name}: it has {num_rows}")
+    return np.array(read_block(array, name, y_start, y_stop).transpose(1, 0, 2), dtype=np.float32, order="C")
+
+
+def read_block(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.ndarray:
+    """Return rows ``y_start`` to ``y_stop`` as they lie on disk, ``(z or tilt, y, x)``.
+
+    Raises
+    ------
+    InputError
+        If the rows cannot be read: the file is damaged.
+    """
     try:
-        block = np.asarray(array[:, y_start:y_stop, :])
+        return np.asarray(array[:, y_start:y_stop, :])
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"cannot read rows {y_start}..{y_stop} of {name}: {_first_line(error)}; the file is damaged, make it anew"
         ) from error
-    return np.array(block.transpose(1, 0, 2), dtype=np.float32, order="C")
 
 
 def _first_line(error: BaseException) -> str:

@@ -274,6 +274,9 @@ def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]
     if attributes.get("format_version") != FORMAT_VERSION:
         raise InputError(f"store of format {attributes.get('format_version')}, this wedge reads {FORMAT_VERSION}: {path}; update wedge")
     kind = attributes["kind"]
+    needed, record = ("geometry", dict) if kind == "tilts" else ("shape", list), attributes.get("provenance", {})
+    if not isinstance(attributes.get(needed[0]), needed[1]) or not isinstance(record, dict):
+        raise InputError(f"damaged store: {path / 'zarr.json'} lacks the {needed[0]} or how it was made; make it anew")
     if expected is not None and kind != expected:
         raise InputError(f"is {_NAMES[kind]}, expected {_NAMES[expected]}: {path}")
     return attributes

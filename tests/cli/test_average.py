@@ -75,7 +75,7 @@ def test_existing_output_is_kept_unless_told(wedge) -> None:
         (["a.zarr", "b.zarr", "-o", "none/m.zarr"], 3, "none"),
         (["a.zarr", "-o", "m.zarr", "--std", "s.zarr"], 2, "spread of one volume"),
         (["a.zarr", "a.zarr", "-o", "m.zarr"], 2, "named twice"),
-        (["a.zarr", "b.zarr", "-o", "a.zarr", "--overwrite"], 2, "one of the inputs"),
+        (["a.zarr", "b.zarr", "-o", "a.zarr", "--overwrite"], 5, "also an input"),
         (["a.zarr", "b.zarr", "-o", "m.zarr", "--std", "m.zarr"], 2, "one path"),
         (["a.zarr", "b.zarr", "-o", "m.tif"], 2, "m.tif"),
         (["a.zarr", "b.zarr", "-o", "m.zarr", "--std", "there.zarr"], 5, "there.zarr"),
@@ -98,3 +98,10 @@ def test_bad_input_is_one_line_with_its_code_and_leaves_nothing(files: Path, wed
     assert done.err.count("\n") == 1
     assert says in done.err
     assert sorted(path.name for path in files.iterdir()) == before
+
+
+@pytest.mark.parametrize("places", [("-o", "a.zarr"), ("-o", "mean.zarr", "--std", "c.mrc")])
+def test_an_input_is_never_replaced(wedge, places: tuple[str, ...]) -> None:
+    told = wedge("average", "a.zarr", "c.mrc", *places, "--overwrite")
+    assert told.code == 5
+    assert "also an input" in told.error

@@ -1,6 +1,8 @@
 """Bad files, each given to every command that reads such a file: one clear line, exit code 3, and nothing left behind."""
 
 import errno
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -197,3 +199,35 @@ def test_full_disk(refused, folder, command, monkeypatch):
 
     monkeypatch.setattr("wedge.store._ZarrSink.write_rows", no_space)
     assert refused(command, source).startswith(f"disk is full: cannot write {folder / 'out' / 'result.zarr'}")
+
+
+@pytest.mark.parametrize("command", TILT_COMMANDS)
+@pytest.mark.parametrize("change", [{"geometry": None}, {"geometry": "x"}, {"provenance": [1]}, {"geometry": {"volume_shape": [1]}}])
+def test_damaged_record_of_a_store(refused, folder, command, change):
+    path = make_tilts(folder / "t.zarr") / "zarr.json"
+    metadata = json.loads(path.read_text())
+    wedge = metadata["attributes"]["wedge"]
+    for key, value in change.items():
+        wedge[key] = wedge[key] | value if isinstance(value, dict) else value
+    path.write_text(json.dumps(metadata))
+    assert refused(command, folder / "t.zarr")
+
+
+@pytest.mark.parametrize("command", [*TILT_COMMANDS, "export"])
+def test_pipe_is_not_waited_for(refused, folder, command):
+    os.mkfifo(folder / "pipe.mrc")
+    assert refused(command, folder / "pipe.mrc").startswith(f"cannot read {folder / 'pipe.mrc'}: a pipe")
+
+
+@pytest.mark.parametrize("command", [*TILT_COMMANDS, "export"])
+def test_unreadable_file(refused, folder, command, monkeypatch):
+    stack = folder / "stack.mrc"
+    monkeypatch.setattr(os, "access", lambda path, mode, **_: os.fspath(path) != str(stack))
+    assert refused(command, stack).endswith("is not readable; check its permissions")
+
+
+@pytest.mark.parametrize("command", ["fbp", "import", "export"])
+def test_output_inside_a_store(refused, folder, command):
+    source = make_volume(folder / "v.zarr") if command == "export" else make_tilts(folder / "t.zarr")
+    told = refused(command, source, "-o", folder / "good.zarr" / "x.zarr")
+    assert told.startswith(f"output lies inside the store {folder / 'good.zarr'}")

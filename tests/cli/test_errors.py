@@ -110,7 +110,8 @@ def test_debug_shows_the_traceback_wherever_it_stands(failing: list[str]) -> Non
 
 
 def test_a_missing_file_is_bad_input(failing: list[str]) -> None:
-    assert outcome([*failing, "missing"]) == (3, "", "wedge: error: /no/such/file: No such file or directory\n")
+    told = "wedge: error: /no/such/file: No such file or directory; check the path and its permissions\n"
+    assert outcome([*failing, "missing"]) == (3, "", told)
 
 
 def test_a_warning_is_one_line(failing: list[str]) -> None:

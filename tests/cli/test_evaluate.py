@@ -174,3 +174,21 @@ def test_bad_input_is_one_line_with_its_code(files: Path, truth: np.ndarray, wed
     assert done.err.startswith("wedge: error: ")
     assert done.err.count("\n") == 1
     assert says in done.err
+
+
+@pytest.mark.parametrize("option", ["--per-slice", "--curves"])
+@pytest.mark.parametrize("place", ["good.zarr", "bad.mrc", "truth.zarr", "other.zarr"])
+def test_series_never_replace_an_input_or_a_store(files: Path, wedge, option: str, place: str) -> None:
+    write_volume(files / "other.zarr", np.ones(SHAPE))
+    before = sorted(files.rglob("*"))
+    told = wedge("evaluate", "good.zarr", "bad.mrc", "--reference", "truth.zarr", "--metric", "psnr", option, place, "--overwrite")
+    assert told.code == 5
+    assert place in told.error
+    assert sorted(files.rglob("*")) == before
+
+
+def test_series_and_curves_are_two_files(files: Path, wedge) -> None:
+    told = wedge("evaluate", "good.zarr", "--reference", "truth.zarr", "--per-slice", "one", "--curves", "./one", "--overwrite")
+    assert told.code == 2
+    assert "one file" in told.error
+    assert not (files / "one").exists()

@@ -92,6 +92,14 @@ def test_refuses_in_one_line_and_leaves_nothing(fbp, simulated, tmp_path, option
     assert not list(tmp_path.glob("*.zarr*"))
 
 
+def test_a_slice_beyond_all_memory_is_refused(fbp, simulated, tmp_path, monkeypatch):
+    monkeypatch.setattr("wedge.fbp.available_memory_bytes", lambda: 1000)
+    outcome = fbp(simulated / "tilts.zarr", tmp_path / "fbp.zarr")
+    assert outcome.code == 6
+    assert "too small for one slice" in outcome.error
+    assert not list(tmp_path.glob("*.zarr*"))
+
+
 def test_an_existing_output_is_refused(fbp, simulated, tmp_path):
     assert fbp(simulated / "tilts.zarr", tmp_path / "fbp.zarr").code == 0
     outcome = fbp(tmp_path / "missing.zarr", tmp_path / "fbp.zarr")

@@ -79,3 +79,13 @@ def test_damaged_or_missing_input_is_one_line(wedge, tmp_path):
     told = wedge("info", tmp_path / "none.zarr")
     assert (told.code, told.out) == (3, "")
     assert "no such store" in told.error
+
+
+def test_damaged_values_are_one_line(wedge, tmp_path):
+    with create_volume(tmp_path / "v.zarr", (4, 6, 5)) as writer:
+        writer.write_rows(0, np.ones((6, 4, 5)))
+        writer.commit({})
+    next(path for path in (tmp_path / "v.zarr" / "0" / "c").rglob("*") if path.is_file()).write_bytes(b"junk")
+    told = wedge("info", tmp_path / "v.zarr", "--stats")
+    assert told.code == 3
+    assert "the file is damaged" in told.error

@@ -30,6 +30,12 @@ def array(path) -> np.ndarray:
     return np.asarray(store.open_volume(path).array[:])
 
 
+def test_offset_is_finite(wedge, tilts, tmp_path):
+    told = wedge("reconstruct", tilts, "-o", tmp_path / "out.zarr", "--offset", "nan")
+    assert told.code == 2
+    assert "--offset 'nan'" in told.error
+
+
 def test_output_says_how_it_was_made_and_what_it_is(wedge, tilts, tmp_path):
     out = tmp_path / "out.zarr"
     done = wedge("reconstruct", tilts, "-o", out, *QUICK, "--seed", 4, "--json")

@@ -4,6 +4,7 @@ import resource
 
 import numpy as np
 import pytest
+from filelock import Timeout
 
 from wedge.errors import InputError, OutputExistsError
 from wedge.formats import create_volume
@@ -122,3 +123,15 @@ def test_output_among_the_inputs_is_refused(tmp_path):
 
 def test_provenance_becomes_plain_json(tmp_path):
     assert plain_json({"path": tmp_path, "shape": (1, 2)}) == {"path": str(tmp_path), "shape": [1, 2]}
+
+
+def test_a_folder_that_takes_no_files_is_no_other_run(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise Timeout("lock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", never)
+    with pytest.raises(InputError, match="its folder takes no files"):
+        lock_output(tmp_path / "v.zarr")
+    (tmp_path / "v.zarr.lock").touch()
+    with pytest.raises(OutputExistsError, match="another run"):
+        lock_output(tmp_path / "v.zarr")

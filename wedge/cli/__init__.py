@@ -156,6 +156,8 @@ def as_wedge_error(error: BaseException) -> WedgeError:
     if isinstance(error, WedgeError):
         return error
     if isinstance(error, typer.TyperException):
+        if error.format_message().endswith("is not readable."):  # bad input, not wrong usage; Typer looks at paths before any command
+            return InputError(f"{error.format_message().rstrip('.')}; check its permissions")
         context = getattr(error, "ctx", None)
         where = f"; see {context.command_path} --help" if context is not None else ""
         return UsageError(f"{error.format_message().rstrip('.')}{where}")
@@ -166,7 +168,7 @@ def as_wedge_error(error: BaseException) -> WedgeError:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(f"{error.filename or 'the output'}: no space left on the disk; make room and run it again")
     if isinstance(error, OSError) and error.filename is not None:
-        return InputError(f"{error.filename}: {error.strerror}")
+        return InputError(f"{error.filename}: {error.strerror}; check the path and its permissions")
     return WedgeError(f"{type(error).__name__}: {error}")
 
 

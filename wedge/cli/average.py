@@ -26,19 +26,19 @@ def command(
     """Average volumes, such as reconstructions from different seeds, and tell their spread."""
     from wedge import formats
     from wedge.average import SPREAD_DDOF, average, check_alike
-    from wedge.output import refuse_existing
+    from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
 
     clock = RunClock()
     outputs = [path for path in (output, std) if path is not None]
-    resolved = [path.resolve() for path in (*volumes, *outputs)]
-    if len(set(resolved[: len(volumes)])) < len(volumes):
+    if len({path.resolve() for path in volumes}) < len(volumes):
         raise UsageError("a volume is named twice: its weight would double, and the spread be wrong; name each once")
-    if len(set(resolved)) < len(resolved):
-        raise UsageError("an output is one of the inputs, or mean and spread are one path: choose another name")
+    if std is not None and output.resolve() == std.resolve():
+        raise UsageError(f"mean and spread are one path: {output}; choose another name for one")
     if std is not None and len(volumes) < 2:
         raise UsageError("the spread of one volume is not defined: give two or more, or leave --std out")
     for path in outputs:
+        refuse_same(path, *volumes)
         refuse_existing(path, overwrite=overwrite)
     opened = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in volumes]
     shape, voxel = check_alike(opened)

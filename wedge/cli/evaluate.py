@@ -23,7 +23,7 @@ from wedge.cli.common import (
     progress,
     resolve_device,
 )
-from wedge.cli.report import text, write_series
+from wedge.cli.report import refuse_series, text, write_series
 from wedge.errors import UsageError
 
 if TYPE_CHECKING:
@@ -78,13 +78,11 @@ def command(
         raise UsageError("--metric compares with a reference: give --reference too")
     from wedge import formats
     from wedge.intensity import common_shape
-    from wedge.output import refuse_existing
     from wedge.provenance import RunClock
 
     clock = RunClock()
-    for path in (per_slice, curves):
-        if path is not None:
-            refuse_existing(path, overwrite=overwrite)
+    inputs = [*volumes, *(path for path in (reference, tilts) if path is not None)]
+    refuse_series(per_slice, curves, inputs, overwrite)
     metrics = _metrics(metric) if reference is not None else []
     where = resolve_device(device)
     opened = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in volumes]
@@ -101,7 +99,6 @@ def command(
     with progress("evaluating", rows) as advance:
         evaluations = [work.evaluate(volume, advance) for volume in opened]
     config = {"metrics": [name for name, _ in metrics], "intensity_fit": intensity_fit}
-    inputs = [*volumes, *(path for path in (reference, tilts) if path is not None)]
     record = clock.record(sys.argv, config, inputs=inputs, device=str(where))
     write_series(per_slice, curves, evaluations, record, overwrite)
     emit(_result(evaluations, reference, tilts, record), as_json=json, text=text(evaluations, details))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,9 +125,12 @@ def _offset(text: str | None) -> str | float | None:
     if text is None or text in ("auto", "none"):
         return text
     try:
-        return float(text)
+        value = float(text)
     except ValueError as error:
         raise UsageError(f"--offset {text!r}: expected auto, none or a number") from error
+    if not math.isfinite(value):
+        raise UsageError(f"--offset {text!r}: expected auto, none or a finite number")
+    return value
 
 
 def _option_layer(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,28 @@ def _fitted(evaluation: Evaluation) -> str:
     fit = evaluation.intensity_fit
     how = f"affine intensity fit {fit.scale:.6g} v + {fit.offset:.6g}" if fit.kind == "affine" else "no intensity fit"
     return f"{evaluation.volume}: {how}; data range {evaluation.data_range:.6g} of {evaluation.reference}"
+
+
+def refuse_series(per_slice: Path | None, curves: Path | None, inputs: Sequence[Path], overwrite: bool) -> None:
+    """Refuse before the work what `write_series` must not write: over an input, over a store, or both into one file.
+
+    Raises
+    ------
+    UsageError
+        If both are one file.
+    OutputExistsError
+        If a file exists and is not to be replaced, is an input, or is a folder.
+    """
+    from wedge.errors import OutputExistsError, UsageError
+    from wedge.output import refuse_existing, refuse_same
+
+    if per_slice is not None and curves is not None and per_slice.resolve() == curves.resolve():
+        raise UsageError(f"--per-slice and --curves are one file: {curves}; choose another name for one")
+    for path in (path for path in (per_slice, curves) if path is not None):
+        refuse_same(path, *inputs)
+        refuse_existing(path, overwrite=overwrite)
+        if path.is_dir():
+            raise OutputExistsError(f"output is a folder and is not replaced by a file: {path}; choose another name")
 
 
 def write_series(

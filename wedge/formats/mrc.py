@@ -122,6 +122,9 @@ def _read_header(path: Path) -> Any:
     The identifier is not asked and the machine stamp is a hint: many programs leave them out. mrcfile would read the extended header,
     however large it claims to be, as well.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # Opening a pipe would wait for whoever writes to it.
+        raise InputError(f"cannot read {path}: a pipe or a device, expected a file; write it to a file first")
     try:
         with path.open("rb") as file:
             content = file.read(_HEADER_BYTES)

@@ -76,5 +76,6 @@ def select_views(tilts: TiltSeries, tilt_range: tuple[float, float] | None = Non
         raise UsageError(f"--exclude-views names view {beyond[0]}: {tilts.name} has views 0 to {len(angles) - 1}")
     kept = [view for view, angle in enumerate(angles) if low <= angle <= high and view not in excluded]
     if not kept:
-        raise UsageError(f"no view is left: the angles of {tilts.name} are {min(angles):g} to {max(angles):g} degrees; widen --tilt-range")
+        span = f"{min(angles):g} to {max(angles):g} degrees"
+        raise UsageError(f"no view is left: the angles of {tilts.name} are {span}; widen --tilt-range or exclude fewer views")
     return replace(tilts, array=SelectedViews(tilts.array, np.asarray(kept)), geometry=tilts.geometry.with_views(kept))
