@@ -162,6 +162,19 @@ def test_resumed_fit_ends_as_an_uninterrupted_one(tilts, reference, tmp_path):
     assert np.array_equal(resumed, reference)
 
 
+def test_oversampled_fit_resumes_and_keeps_the_voxels(tilts, spheres, reference, tmp_path):
+    finer = {"oversampling": 2, "oversampling_start": 0.5}
+    whole, _ = run(tilts, tmp_path / "whole", finer)
+    stop = StopAfter(80)
+    with pytest.raises(StoppedError):
+        run(tilts, tmp_path / "run", finer, stop=stop, on_progress=stop.count)
+    resumed, _ = run(tilts, tmp_path / "run", finer, resume=True)
+    assert np.array_equal(resumed, whole)
+    truth = rasterize(spheres, 0, SHAPE[1])
+    # Edges within a voxel are told apart: nearer to the truth, and not beside it.
+    assert relative(whole, truth) < relative(reference, truth)
+
+
 def test_stop_now_writes_the_checkpoint_as_it_is(tilts, reference, tmp_path):
     interrupted(tilts, tmp_path / "run", 40)
     early, result = run(tilts, tmp_path / "run", resume=True, stop_now=True)

@@ -53,7 +53,8 @@ class FitConfig(_Frozen):
     """A whole fit.
 
     ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once.
-    ``passes`` counts how often each row is seen.
+    ``passes`` counts how often each row is seen. From the fraction ``oversampling_start`` of the steps on the field is projected from
+    ``oversampling`` points per voxel along z and x; the result is the mean over each voxel.
     """
 
     network: ComponentChoice
@@ -62,9 +63,12 @@ class FitConfig(_Frozen):
     data_term: DataTermConfig = DataTermConfig()
     passes: float = Field(default=100.0, gt=0)
     batch_rows: int = Field(default=16, ge=1)
+    oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")
+    oversampling_start: float = Field(default=0.6, ge=0, le=1, description="fraction of the steps")
     learning_rate: float = Field(default=0.01, gt=0)
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     final_learning_rate: float = Field(default=0.02, gt=0, le=1, description="as a fraction of learning_rate")
+    decay: float = Field(default=1.0, gt=0, le=1, description="fraction of the steps, the last ones, in which the learning rate falls")
     warmup: float = Field(default=0.02, ge=0, lt=1, description="fraction of the steps in which the learning rate rises linearly")
     adam_betas: tuple[float, float] = (0.9, 0.99)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,6 +1,7 @@
 """How well predicted sinograms explain measured ones."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,8 +86,10 @@ class DataTerm:
         config: DataTermConfig,
         device: torch.device,
         resident: bool,
+        finer: Mapping[int, Projector] | None = None,
     ) -> None:
-        self.part, self._projector, self._config, self._device = part, projector, config, device
+        self._projectors = {1: projector, **(finer or {})}
+        self.part, self._config, self._device = part, config, device
         self._normalization = normalization
         width = part.geometry.detector_shape[1]
         self._num_fft = 2 ** math.ceil(math.log2(2 * width))
@@ -107,17 +110,17 @@ class DataTerm:
             return self._sinograms[slab.y_start : slab.y_stop]
         return self._read(slab.y_start, slab.y_stop)
 
-    def residual(self, slices: torch.Tensor, slab: Slab) -> torch.Tensor:
-        """Return predicted minus measured ``(y, tilt, x)`` for the slab's ``(y, z, x)`` normalized density."""
-        return project(self._projector, slices) - self.measured(slab)
+    def residual(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
+        """Return predicted minus measured ``(y, tilt, x)`` for the slab's ``(y, z, x)`` normalized density, oversampled or not."""
+        return project(self._projectors[oversampling], slices) - self.measured(slab)
 
-    def __call__(self, slices: torch.Tensor, slab: Slab) -> torch.Tensor:
+    def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
         """Return the loss: a mean over the slab's rays of the residual over the root of the thickness.
 
         With the ramp weight that is about the mean over voxels of the squared error that the views can see, so that a regularizer's weight
         means the same for thin and thick specimens.
         """
-        residual = self.residual(slices, slab) * self._per_root_thickness
+        residual = self.residual(slices, slab, oversampling) * self._per_root_thickness
         width = residual.shape[2]
         if self._amplitude is not None:
             spectrum = torch.fft.rfft(residual, n=self._num_fft, dim=2) * self._amplitude

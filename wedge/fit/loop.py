@@ -17,6 +17,7 @@ from wedge.fit.data_term import DataTerm
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import Field
 from wedge.fit.observers import ObserverGroup, field_previews
+from wedge.fit.sampling import Sampling
 from wedge.fit.schedule import learning_rate_factor, regularizer_weight
 from wedge.lattice import FieldBox
 
@@ -45,6 +46,15 @@ class Fit:
     plan: MemoryPlan
     device: torch.device
     observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
+
+    def __post_init__(self) -> None:
+        """Lay out the lattices that the field is evaluated on."""
+        factors = sorted({1, self.config.oversampling})
+        self._samplings = [Sampling(self.box, factor, self.device) for factor in factors]
+
+    def sampling(self, step: int) -> Sampling:
+        """Return where the field is evaluated at ``step``: a function of the step alone."""
+        return self._samplings[-1 if step >= self.config.oversampling_start * self.num_steps else 0]
 
     @property
     def num_steps(self) -> int:
@@ -75,12 +85,14 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     segments = batch_segments(config.seed, step, num_rows, config.batch_rows)
     batch_rows = min(config.batch_rows, num_rows)
     data_loss = penalty = torch.zeros((), device=fit.device)
+    sampling = fit.sampling(step)
     fit.optimizer.zero_grad(set_to_none=True)
     for slab in cut_slabs(segments, fit.plan.slab_rows, fit.halo_rows, num_rows):
-        density = fit.field(fit.box.lattice(slab.halo_start, slab.halo_stop, device=fit.device))
+        fine = fit.field(sampling.lattice(slab.halo_start, slab.halo_stop))
+        density = sampling.pooled(fine)
         # Rows weigh alike whatever the slabs: each slab counts by its share of the batch.
         share = slab.rows / batch_rows
-        data = torch.stack([term(density[slab.interior], slab) for term in fit.fitted]).sum() * share
+        data = torch.stack([term(fine[slab.interior], slab, sampling.factor) for term in fit.fitted]).sum() * share
         regularization = _regularization(fit, density, slab, step) * share
         (data + regularization).backward()
         data_loss, penalty = data_loss + data.detach(), penalty + regularization.detach()
@@ -92,15 +104,17 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def held_out_error(fit: Fit) -> float:
-    """Return the data term of the held-out views over all rows, or NaN where there are none."""
+def held_out_error(fit: Fit, step: int) -> float:
+    """Return the data term of the held-out views over all rows after ``step``, or NaN where there are none."""
     if not fit.held_out:
         return math.nan
+    sampling = fit.sampling(step)
     num_rows = fit.box.shape[1]
     total = torch.zeros((), device=fit.device)
     for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-        density = fit.field(fit.box.lattice(slab.y_start, slab.y_stop, device=fit.device))
-        total += sum((term(density, slab) for term in fit.held_out), torch.zeros((), device=fit.device)) * slab.rows / num_rows
+        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
+        errors = torch.stack([term(density, slab, sampling.factor) for term in fit.held_out])
+        total += errors.sum() * slab.rows / num_rows
     return float(total)
 
 
@@ -111,7 +125,7 @@ def empty_loss(fit: Fit) -> float:
     total = torch.zeros((), device=fit.device)
     for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
         nothing = torch.zeros(slab.rows, num_z, num_x, device=fit.device)
-        total += sum((term(nothing, slab) for term in fit.fitted), torch.zeros((), device=fit.device)) * slab.rows / num_rows
+        total += torch.stack([term(nothing, slab) for term in fit.fitted]).sum() * slab.rows / num_rows
     return float(total)
 
 
@@ -170,7 +184,7 @@ def run_fit(
         if record:
             entry = {"step": float(progress.step)} | {name: float(value) for name, value in scalars.items()}
             if fit.held_out:
-                entry["held_out"] = held_out_error(fit)
+                entry["held_out"] = held_out_error(fit, progress.step - 1)
             progress.history.append(entry)
             if len(fit.observers):
                 fit.observers.preview(progress.step, previews)
@@ -182,10 +196,11 @@ def run_fit(
 
 
 @torch.no_grad()
-def predict(fit: Fit, y_start: int, y_stop: int) -> torch.Tensor:
-    """Return rows of the field's normalized density, ``(y, z, x)`` float32 on the CPU."""
+def predict(fit: Fit, step: int, y_start: int, y_stop: int) -> torch.Tensor:
+    """Return rows of the field's normalized density after ``step``, ``(y, z, x)`` float32 on the CPU."""
+    sampling = fit.sampling(step)
     parts = []
     for low in range(y_start, y_stop, fit.plan.slab_rows):
         high = min(low + fit.plan.slab_rows, y_stop)
-        parts.append(fit.field(fit.box.lattice(low, high, device=fit.device)).cpu())
+        parts.append(sampling.pooled(fit.field(sampling.lattice(low, high))).cpu())
     return torch.cat(parts)

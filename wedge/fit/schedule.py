@@ -10,7 +10,8 @@ def learning_rate_factor(config: FitConfig, step: int, num_steps: int) -> float:
     warmup_steps = config.warmup * num_steps
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
-    done = (step - warmup_steps) / max(num_steps - warmup_steps, 1)
+    decay_steps = min(config.decay * num_steps, num_steps - warmup_steps)
+    done = max(0.0, 1 - (num_steps - step) / max(decay_steps, 1))
     final = config.final_learning_rate
     if config.schedule == "constant":
         return 1.0

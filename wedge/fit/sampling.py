@@ -1,0 +1,39 @@
+"""Where the field is evaluated: at the voxels, or at several points of each.
+
+A field is defined between voxels too, and views show edges more finely than voxels can: a surface that crosses a voxel at an angle casts
+another shadow than a half-filled voxel. So the field is projected from a lattice that is finer along z and x, at first from the voxels
+themselves, which costs less, and the result is the mean over each voxel.
+"""
+
+import torch
+
+from wedge.geometry import TiltGeometry
+from wedge.lattice import FieldBox, Lattice
+
+
+class Sampling:
+    """A lattice of ``factor`` points per voxel along z and x, and one along y, in a field's box."""
+
+    def __init__(self, box: FieldBox, factor: int, device: torch.device) -> None:
+        self.factor = factor
+        self._box, self._device = box, device
+        # Kept: networks know an axis again by its tensor.
+        self._z = box.axis(0, 0.0, box.shape[0], 1 / factor, device)
+        self._x = box.axis(2, 0.0, box.shape[2], 1 / factor, device)
+
+    def lattice(self, y_start: int, y_stop: int) -> Lattice:
+        """Return the points of rows ``y_start`` to ``y_stop``."""
+        rows = self._box.axis(1, y_start, y_stop, 1.0, self._device)
+        return Lattice(self._z, rows, self._x, (1 / self.factor, 1.0, 1 / self.factor))
+
+    def pooled(self, fine: torch.Tensor) -> torch.Tensor:
+        """Return the means over voxels, ``(y, z, x)``, of values ``(y, factor z, factor x)``."""
+        return fine if self.factor == 1 else torch.nn.functional.avg_pool2d(fine[None], self.factor)[0]
+
+
+def finer_geometry(geometry: TiltGeometry, factor: int) -> TiltGeometry:
+    """Return the same views around the same box cut into ``factor`` voxels along z and x."""
+    num_z, num_y, num_x = geometry.volume_shape
+    return geometry.with_volume(
+        (factor * num_z, num_y, factor * num_x), geometry.voxel_size_in_pixels / factor, geometry.volume_centre_pixels
+    )
