@@ -157,8 +157,8 @@ def test_large_slices_are_cut_within_a_row():
 
 
 def test_octaves_follow_the_size_of_the_box():
-    assert ReluPositional(FieldBox((4, 4, 128)), ReluPositionalOptions()).octaves == 6
-    assert ReluPositional(FieldBox((4, 4, 1024)), ReluPositionalOptions()).octaves == 9
+    assert ReluPositional(FieldBox((4, 4, 128)), ReluPositionalOptions()).octaves == 5
+    assert ReluPositional(FieldBox((4, 4, 1024)), ReluPositionalOptions()).octaves == 8
     assert ReluPositional(FieldBox((1, 1, 2)), ReluPositionalOptions()).octaves == 1
 
 
