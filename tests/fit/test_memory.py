@@ -134,26 +134,24 @@ def tilts(tmp_path_factory) -> Path:
 
 
 def fit(tilts: Path, out: Path, limit: str, network: str) -> subprocess.CompletedProcess:
-    """Run a short fit in a process of its own, whose peak memory is its own."""
-    options = ["--network", network, "--max-memory", limit, "--passes", "0.25", "--json", "--overwrite"]
+    """Run a short fit, its last step with all that later steps do, in a process of its own, whose peak memory is its own."""
+    options = ["--network", network, "--max-memory", limit, "--passes", "0.75", "--json", "--overwrite"]
     command = [sys.executable, "-m", "wedge", "reconstruct", str(tilts), "-o", str(out), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
-@pytest.mark.parametrize(("network", "more_mib"), [("feature-grid", 150), ("voxel", 0)])
-def test_real_fit_stays_below_its_limit(tilts, tmp_path, network, more_mib):
+@pytest.mark.parametrize("network", ["feature-grid", "voxel"])
+def test_real_fit_stays_below_the_least_limit_that_it_names(tilts, tmp_path, network):
     refused = fit(tilts, tmp_path / "out.zarr", "100MB", network)
     assert refused.returncode == 6
     least = int(re.search(r"at least (\d+) MiB", refused.stderr).group(1))
     # Pages that other processes share come and go: a hundredth of room for them.
-    rows = []
-    for limit_mib in sorted({int(1.01 * least), int(1.01 * least) + more_mib}):
-        done = fit(tilts, tmp_path / "out.zarr", f"{limit_mib}MiB", network)
-        assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["peak_memory_bytes"] <= limit_mib * 2**20
-        assert told["fit"]["planned_memory_bytes"] <= limit_mib * 2**20
-        # Nor is it so careful that it wastes what was allowed.
-        assert told["peak_memory_bytes"] > 0.5 * told["fit"]["planned_memory_bytes"]
-        rows.append(told["fit"]["slab_rows"])
-    assert rows == sorted(set(rows))
+    limit_mib = int(1.01 * least)
+    done = fit(tilts, tmp_path / "out.zarr", f"{limit_mib}MiB", network)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["fit"]["slab_rows"] < 16
+    assert told["peak_memory_bytes"] <= limit_mib * 2**20
+    assert told["fit"]["planned_memory_bytes"] <= limit_mib * 2**20
+    # Nor is it so careful that it wastes what was allowed.
+    assert told["peak_memory_bytes"] > 0.5 * told["fit"]["planned_memory_bytes"]

@@ -53,6 +53,13 @@ def test_offset_of_a_quantized_detector_is_within_half_a_step(sinograms, step):
     assert abs(estimate_offset(quantized) - background) <= step / 2 + 1e-9
 
 
+def test_offset_of_whole_counts_with_noise_is_in_the_middle_of_what_is_equally_frequent():
+    counts = np.concatenate([np.repeat([9.0, 10.0, 11.0], 3000), np.arange(20.0, 2000.0)])
+    assert estimate_offset(counts) == 10
+    noisy = np.round(np.random.default_rng(9).normal(100, 8, 50000))
+    assert abs(estimate_offset(noisy) - 100) <= 3
+
+
 @pytest.mark.parametrize("noise", [0.01, 0.1])
 def test_offset_stays_within_the_noise(sinograms, noise):
     sigma = noise * sinograms.std()
