@@ -16,7 +16,7 @@ _SHARE_OF_FREE = 0.8
 _PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
 _SLICE_COPIES = 10  # raw, density, their gradients, and what a regularizer keeps
 _SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and the gradients
-_FIRST_USE_BYTES = 24 * _MIB  # what torch loads with the first step: transforms, the threads of the backward pass
+_FIRST_USE_BYTES = 40 * _MIB  # what the first steps load and keep: transforms, threads of the backward pass, the allocator's spare pages
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,12 @@ def plan_memory(
     device: torch.device,
     limit: int,
     finer: Projector | None = None,
+    built_bytes: int = 0,
 ) -> MemoryPlan:
     """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
 
-    ``finer`` is the projector of the oversampled lattice, where the fit has one.
+    ``finer`` is the projector of the oversampled lattice, where the fit has one; ``built_bytes`` is what the process grew by while the
+    projectors were built.
 
     Raises
     ------
@@ -78,7 +80,11 @@ def plan_memory(
     num_z, num_rows, num_x = geometry.volume_shape
     rays = geometry.num_tilts * geometry.detector_shape[1]
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
-    fixed = _PARAMETER_COPIES * parameters + (resident_bytes() + _FIRST_USE_BYTES if device.type == "cpu" else 0)
+    fixed = _PARAMETER_COPIES * parameters
+    if device.type == "cpu":
+        # Operators that were built already are in memory, and in what the projectors say that they need: they count once.
+        operators = projector.memory_bytes(0) + (finer.memory_bytes(0) if finer else 0)
+        fixed += resident_bytes() + _FIRST_USE_BYTES - max(0, min(built_bytes, operators))
     estimate = getattr(network, "memory_bytes", None)
 
     def slab_bytes(rows: int) -> int:

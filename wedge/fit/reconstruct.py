@@ -23,6 +23,7 @@ from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.sampling import finer_geometry
 from wedge.lattice import FieldBox
 from wedge.output import Writer
+from wedge.provenance import resident_bytes
 from wedge.registry import Resolved
 from wedge.slabs import chunk_rows, slab_ranges
 
@@ -73,6 +74,7 @@ def _build_fit(
     parts: list[tuple[DataPart, dict[int, Projector]]],
     device: torch.device,
     limit: int,
+    built_bytes: int,
 ) -> Fit:
     geometry = tilts.geometry
     box = FieldBox(geometry.volume_shape)
@@ -84,7 +86,7 @@ def _build_fit(
     optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas)
     projectors = parts[0][1]
     finer = projectors[config.oversampling] if config.oversampling > 1 else None
-    plan = plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer)
+    plan = plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)
     terms = [DataTerm(part, by_factor[1], normalization, config.data_term, device, plan.resident, by_factor) for part, by_factor in parts]
     return Fit(
         config,
@@ -165,10 +167,12 @@ def reconstruct(
     """
     stop = stop or StopRequest()
     factors = sorted({1, config.oversampling})
+    before = resident_bytes()
     parts: list[tuple[DataPart, dict[int, Projector]]] = [
         (part, {factor: plugins.projector.build(finer_geometry(part.geometry, factor), device) for factor in factors})
         for part in split_parts(tilts, config.hold_out)
     ]
+    built_bytes = resident_bytes() - before
     checkpoint = run_dir / CHECKPOINT_NAME
     try:
         if resume:
@@ -176,7 +180,7 @@ def reconstruct(
         else:
             progress = Progress(0, normalize(parts[0][0].series, parts[0][1][1], device, config.offset, config.positivity))
         units = progress.normalization
-        fit = _build_fit(tilts, plugins, config, units, parts, device, memory_limit(device, max_memory))
+        fit = _build_fit(tilts, plugins, config, units, parts, device, memory_limit(device, max_memory), built_bytes)
         if resume:
             states = [regularizer for _, regularizer in fit.regularizers]
             progress = load_checkpoint(checkpoint, fit.field, fit.optimizer, states, device)
