@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wedge.plugin_api import FieldBox, Lattice
 from wedge_networks.interpolation import grid_axes
-from wedge_networks.mlp import PointwiseLayers, point_blocks
+from wedge_networks.mlp import PointwiseLayers, block_sizes
 
 _ACTIVATIONS = {"relu": torch.relu_, "silu": torch.nn.functional.silu, "gelu": torch.nn.functional.gelu}
 
@@ -58,8 +58,8 @@ class FeatureGrid(torch.nn.Module):
                 features = x.plan(lattice.x).along(y.rows(grid, lattice.y), -1)
                 levels.append(z.plan(lattice.z).along(features, -2))
             features = torch.cat(levels, dim=1).flatten(2)
-        blocks = point_blocks(len(features), features.shape[2], device)
-        values = [self.layers(features[rows, :, points]).flatten() for rows, points in blocks]
+        rows, points = block_sizes(len(features), features.shape[2], device)
+        values = [self.layers(block).flatten() for slab in features.split(rows) for block in slab.split(points, dim=2)]
         return torch.cat(values).view(lattice.shape).float()
 
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:

@@ -6,7 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from wedge.plugin_api import FieldBox, Lattice
-from wedge_networks.mlp import PointwiseLayers, SeparableLayer, point_blocks
+from wedge_networks.mlp import PointwiseLayers, SeparableLayer, block_sizes
 
 
 class ReluPositionalOptions(BaseModel):
@@ -47,8 +47,9 @@ class ReluPositional(torch.nn.Module):
         device = lattice.x.device
         with torch.autocast(device.type, enabled=False):
             by_row, in_slice = self.first(self._encode(lattice.z), self._encode(lattice.y), self._encode(lattice.x))
-        blocks = point_blocks(len(by_row), in_slice.shape[1], device)
-        values = [self.hidden(torch.relu_(by_row[rows] + in_slice[:, points])).flatten() for rows, points in blocks]
+        rows, points = block_sizes(len(by_row), in_slice.shape[1], device)
+        pieces = in_slice.split(points, dim=1)
+        values = [self.hidden(torch.relu_(some + piece)).flatten() for some in by_row.split(rows) for piece in pieces]
         return torch.cat(values).view(lattice.shape).float()
 
     def _encode(self, coordinates: torch.Tensor) -> torch.Tensor:

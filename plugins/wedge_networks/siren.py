@@ -6,7 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from wedge.plugin_api import FieldBox, Lattice
-from wedge_networks.mlp import PointwiseLayers, SeparableLayer, point_blocks
+from wedge_networks.mlp import PointwiseLayers, SeparableLayer, block_sizes
 
 
 class SirenOptions(BaseModel):
@@ -55,8 +55,9 @@ class Siren(torch.nn.Module):
         device = lattice.x.device
         with torch.autocast(device.type, enabled=False):
             by_row, in_slice = self.first(lattice.z[:, None], lattice.y[:, None], lattice.x[:, None])
-            blocks = point_blocks(len(by_row), in_slice.shape[1], device)
-            values = [self.hidden(torch.sin(by_row[rows] + in_slice[:, points])).flatten() for rows, points in blocks]
+            rows, points = block_sizes(len(by_row), in_slice.shape[1], device)
+            pieces = in_slice.split(points, dim=1)
+            values = [self.hidden(torch.sin(some + piece)).flatten() for some in by_row.split(rows) for piece in pieces]
         return torch.cat(values).view(lattice.shape)
 
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from wedge_networks.feature_grid import FeatureGrid, FeatureGridOptions
 from wedge_networks.interpolation import GridAxis
-from wedge_networks.mlp import point_blocks
+from wedge_networks.mlp import block_sizes
 from wedge_networks.relu_pe import ReluPositional, ReluPositionalOptions
 from wedge_networks.siren import Siren, SirenOptions
 from wedge_networks.voxel import Voxel, VoxelOptions
@@ -144,8 +144,10 @@ def test_separable_first_layer_agrees_with_points(make):
 @pytest.mark.parametrize(("rows", "points"), [(3, 5), (40, 4096), (2, 40000), (1, 16384)])
 def test_blocks_cover_all_points_once_and_in_order(rows, points):
     array = torch.arange(rows * points).view(rows, points)
-    blocks = point_blocks(rows, points, torch.device("cpu"))
-    assert torch.equal(torch.cat([array[block].flatten() for block in blocks]), array.flatten())
+    row_step, point_step = block_sizes(rows, points, torch.device("cpu"))
+    blocks = [block.flatten() for part in array.split(row_step) for block in part.split(point_step, dim=1)]
+    assert torch.equal(torch.cat(blocks), array.flatten())
+    assert max(map(len, blocks)) <= max(16384, point_step)
 
 
 def test_large_slices_are_cut_within_a_row():
