@@ -62,3 +62,8 @@ class InterruptedRunError(WedgeError):
     """A run ended from the keyboard; its checkpoint, if any, is kept."""
 
     exit_code = 130
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that memory did not suffice; torch has a kind of its own for GPUs and none for main memory."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)

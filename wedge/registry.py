@@ -11,7 +11,7 @@ from importlib import import_module, metadata
 from typing import Any
 
 from wedge.contracts import Component
-from wedge.errors import PluginError, UsageError, WedgeError
+from wedge.errors import PluginError, UsageError, WedgeError, is_out_of_memory
 from wedge.manifest import HOOK_OF_KIND, BrokenPlugin, Entry, read_components
 
 GROUP = "wedge.plugins"
@@ -56,7 +56,7 @@ class Resolved:
         except WedgeError:
             raise
         except Exception as error:
-            if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            if is_out_of_memory(error):
                 raise
             raise PluginError(f"{self.entry.title} could not be built: {one_line(error)}; {self.entry.mend}") from error
 

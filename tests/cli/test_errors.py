@@ -171,6 +171,7 @@ def test_run_leaves_signals_as_they_were() -> None:
         (OSError(errno.ENOSPC, "No space left on device", "out.zarr"), 3),
         (PermissionError(errno.EACCES, "Permission denied", "out.zarr"), 3),
         (MemoryError(), 6),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), 6),
         (KeyboardInterrupt(), 130),
         (typer.Abort(), 130),
         (RuntimeError("odd"), 1),

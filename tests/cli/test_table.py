@@ -2,7 +2,7 @@
 
 import math
 
-from wedge.cli.table import table
+from wedge.cli.table import columns, table
 
 
 def test_columns_line_up_and_what_is_missing_is_a_dash() -> None:
@@ -12,3 +12,8 @@ def test_columns_line_up_and_what_is_missing_is_a_dash() -> None:
         "a.zarr       23.46          -",
         "longer.zarr      -  0.0001235",
     ]
+
+
+def test_columns_are_as_wide_as_their_longest_word() -> None:
+    assert columns([("a", "longer", "x y"), ("bcd", "", "z")]) == "a    longer  x y\nbcd          z"
+    assert columns([]) == ""

@@ -18,6 +18,10 @@ def test_angles_are_read_in_order(angle_list):
     assert read_angles(angle_list(" -60.00\n0\n\n  4.5e1\r\n-3\n")) == (-60.0, 0.0, 45.0, -3.0)
 
 
+def test_mark_of_a_windows_editor_is_no_angle(angle_list):
+    assert read_angles(angle_list(b"\xef\xbb\xbf-60\r\n0\r\n")) == (-60, 0)
+
+
 def test_repeats_of_some_angles_are_kept(angle_list):
     assert read_angles(angle_list("0\n0\n3\n")) == (0, 0, 3)
 

@@ -19,7 +19,16 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from wedge import __version__
-from wedge.errors import DeviceError, InputError, InterruptedRunError, PluginError, TerminatedError, UsageError, WedgeError
+from wedge.errors import (
+    DeviceError,
+    InputError,
+    InterruptedRunError,
+    PluginError,
+    TerminatedError,
+    UsageError,
+    WedgeError,
+    is_out_of_memory,
+)
 
 if TYPE_CHECKING:
     from wedge.registry import Registry
@@ -163,7 +172,7 @@ def as_wedge_error(error: BaseException) -> WedgeError:
         return UsageError(f"{error.format_message().rstrip('.')}{where}")
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return InterruptedRunError("interrupted from the keyboard")
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if is_out_of_memory(error):
         return DeviceError(f"out of memory: {error or 'the machine has no more'}; give a smaller --max-memory")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return InputError(f"{error.filename or 'the output'}: no space left on the disk; make room and run it again")

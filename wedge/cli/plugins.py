@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wedge.cli.common import JsonOption, emit
+from wedge.cli.table import columns
 from wedge.errors import PluginError, UsageError
 from wedge.manifest import Entry
 from wedge.registry import KINDS, Registry, option_model, unavailable
@@ -25,14 +26,13 @@ def list_plugins(kind: KindOption = None, as_json: JsonOption = False) -> None:
     registry = Registry.load()
     rows = [_summary(registry, entry) for entry in registry.entries(_checked(kind))]
     lines = [
-        f"{row['kind']:<12}{row['name']:<16}{row['distribution'] + ' ' + row['version']:<20}{row['summary']}"
-        + (f" [{row['unavailable']}]" if row["unavailable"] else "")
+        (row["kind"], row["name"], f"{row['distribution']} {row['version']}", row["summary"] + _in_brackets(row["unavailable"]))
         for row in rows
     ]
-    lines += [f"{'broken':<12}{bad.name:<16}{bad.distribution + ' ' + bad.version:<20}{bad.reason}; {bad.mend}" for bad in registry.broken]
-    lines += [f"{'disabled':<12}{name:<16}kept out by WEDGE_PLUGINS" for name in registry.disabled]
+    lines += [("broken", bad.name, f"{bad.distribution} {bad.version}", f"{bad.reason}; {bad.mend}") for bad in registry.broken]
+    lines += [("disabled", name, "", "kept out by WEDGE_PLUGINS") for name in registry.disabled]
     result = {"components": rows, "broken": [asdict(bad) for bad in registry.broken], "disabled": registry.disabled}
-    emit(result, as_json=as_json, text="\n".join(lines))
+    emit(result, as_json=as_json, text=columns(lines))
 
 
 @app.command("show")
@@ -62,11 +62,10 @@ def check_plugins(name: OptionalNameArgument = None, kind: KindOption = None, as
     entries = registry.entries(_checked(kind)) if name is None else _named(registry, name, kind)
     findings = [check_component(registry, entry) for entry in entries]
     broken = registry.broken if name is None else []
-    lines = [f"{f.status:<12}{f.entry.kind:<12}{f.entry.component.name:<16}{f.detail}" for f in findings]
-    lines += [f"{'broken':<12}{'plugin':<12}{bad.name:<16}{bad.reason}; {bad.mend}" for bad in broken]
     rows = [{"kind": f.entry.kind, "name": f.entry.component.name, "status": f.status, "detail": f.detail} for f in findings]
     rows += [{"kind": "plugin", "name": bad.name, "status": "broken", "detail": f"{bad.reason}; {bad.mend}"} for bad in broken]
-    emit({"findings": rows}, as_json=as_json, text="\n".join(lines))
+    lines = [(row["status"], row["kind"], row["name"], row["detail"]) for row in rows]
+    emit({"findings": rows}, as_json=as_json, text=columns(lines))
     refused = {"broken"} if name is None else {"broken", "unavailable"}
     bad_names = [str(row["name"]) for row in rows if row["status"] in refused]
     if bad_names:
@@ -113,6 +112,10 @@ def _summary(registry: Registry, entry: Entry) -> dict[str, Any]:
         "version": entry.version,
         "unavailable": reason,
     }
+
+
+def _in_brackets(reason: str | None) -> str:
+    return f" [{reason}]" if reason else ""
 
 
 def _page(details: dict[str, Any]) -> str:

@@ -17,6 +17,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | float | None]]) -
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Lay out rows of words without a header, every column to the left and wide enough for its longest word."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
 def _text(cell: str | float | None) -> str:
     if isinstance(cell, str):
         return cell

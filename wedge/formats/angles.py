@@ -24,7 +24,7 @@ def read_angles(path: str | Path) -> tuple[float, ...]:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise InputError(f"not a list of tilt angles: {path} holds {path.stat().st_size} bytes; expected one angle a line")
-        text = path.read_text(encoding="utf-8", errors="replace" if is_mdoc else "strict")
+        text = path.read_text(encoding="utf-8-sig", errors="replace" if is_mdoc else "strict")
     except OSError as error:
         raise InputError(f"cannot read tilt angles {path}: {error.strerror}; check --angles") from error
     except UnicodeDecodeError as error:
