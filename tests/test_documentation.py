@@ -148,3 +148,18 @@ def test_defaults_are_documented() -> None:
 
     choices = load_defaults()
     assert all(f"`{choices[kind]}` (default)" in ALL_PAGES for kind in ("projector", "network"))
+
+
+def test_every_setting_of_a_fit_is_documented_and_valid() -> None:
+    import tomllib
+
+    from wedge.fit.config import DataTermConfig, FitConfig, RegularizerChoice
+    from wedge.fit.settings import resolve_plugins, validate
+
+    block = re.search(r"^```toml\n(.*?)^```", (ROOT / "docs" / "reference.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    settings = tomllib.loads(block[1])
+    resolve_plugins(validate(settings), Registry.load({"WEDGE_PLUGINS": ""}))
+    assert settings.keys() == FitConfig.model_fields.keys()
+    assert settings["data_term"].keys() == DataTermConfig.model_fields.keys()
+    assert settings["regularizers"][0].keys() == RegularizerChoice.model_fields.keys()

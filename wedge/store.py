@@ -286,6 +286,8 @@ def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[An
     try:
         array = zarr.open_array(str(path / _ARRAYS[kind]), mode="r")
         num_chunks, num_present = array.nchunks, array.nchunks_initialized
+    except PermissionError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
         raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
     if array.shape != shape:

@@ -270,3 +270,14 @@ def test_later_format_is_refused(tmp_path):
     (tmp_path / "v.zarr" / "zarr.json").write_text(json.dumps(metadata))
     with pytest.raises(InputError, match="update wedge"):
         open_volume(tmp_path / "v.zarr")
+
+
+def test_array_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
+    make_volume(tmp_path / "v.zarr")
+
+    def closed(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("zarr.open_array", closed)
+    with pytest.raises(InputError, match="check its permissions"):
+        open_volume(tmp_path / "v.zarr")
