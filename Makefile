@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test lint
 
 demo: $(INSTALLED)
-	$(BIN)/wedge demo
+	$(BIN)/wedge demo --overwrite
 
 test: lint
 	$(BIN)/python -m pytest

@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="wedge-needle-"))
+    work.mkdir(parents=True, exist_ok=True)
     tilts = work / "tilts.zarr"
     wedge("import", args.stack, "-o", tilts, "--overwrite")
     references = {name: work / f"reference-{name}.zarr" for name in ("fbp", "sirt", "fit")}
