@@ -104,7 +104,7 @@ class Steps:
     def __init__(self, source, fail: str = "", code: int = 0) -> None:
         self.kept, self.fail, self.code, self.commands = json.loads((source / "demo.json").read_text()), fail, code, []
 
-    def run(self, command, **options) -> subprocess.CompletedProcess:
+    def run(self, command) -> subprocess.CompletedProcess:
         self.commands.append(command[3:])
         if command[3] == self.fail:
             return subprocess.CompletedProcess(command, self.code, "", None)
@@ -115,7 +115,7 @@ class Steps:
 def test_table_has_its_columns_and_rows(done, wedge, monkeypatch):
     folder, _ = done
     steps = Steps(folder)
-    monkeypatch.setattr(demo.subprocess, "run", steps.run)
+    monkeypatch.setattr(demo, "_execute", steps.run)
     told = wedge("demo", "-o", folder, *TINY, "--overwrite")
     assert told.code == 0, told.err
     head, rule, *rows = told.out.split("\n\n")[0].splitlines()
@@ -131,7 +131,7 @@ def test_table_has_its_columns_and_rows(done, wedge, monkeypatch):
 def test_every_step_may_replace_what_is_there(done, wedge, monkeypatch):
     folder, _ = done
     steps = Steps(folder)
-    monkeypatch.setattr(demo.subprocess, "run", steps.run)
+    monkeypatch.setattr(demo, "_execute", steps.run)
     assert wedge("demo", "-o", folder, *TINY, "--overwrite", "--seed", 5).code == 0
     assert all("--overwrite" in command for command in steps.commands if command[0] != "evaluate")
     assert steps.commands[0][-4:-2] == ["--seed", "5"]
@@ -143,13 +143,28 @@ def test_every_step_may_replace_what_is_there(done, wedge, monkeypatch):
 )
 def test_failing_step_ends_the_demo_with_its_code(done, wedge, tmp_path, monkeypatch, step, code, name):
     steps = Steps(done[0], step, code)
-    monkeypatch.setattr(demo.subprocess, "run", steps.run)
+    monkeypatch.setattr(demo, "_execute", steps.run)
     told = wedge("demo", "-o", tmp_path / "new", *TINY)
     assert told.code == code
-    assert repr(name) in told.error
+    # The step itself has said what is wrong; the demo adds where.
+    assert f"[{name}]" in told.err
+    assert "wedge: error" not in told.err
     assert told.out == ""
     assert steps.commands[-1][0] == step
     assert not (tmp_path / "new" / "demo.json").exists()
+
+
+def test_step_is_ended_with_the_demo(tmp_path):
+    folder = tmp_path / "demo"
+    command = [sys.executable, "-m", "wedge", "demo", "-o", str(folder), "--passes", "100000", *TINY[:4]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if "steps of" in line:
+                break
+        process.terminate()
+        process.stderr.read()
+    assert process.returncode == 143
+    assert not list(folder.glob("*.partial"))
 
 
 def test_real_failure_of_a_step_is_told_once_and_passed_on(tmp_path):

@@ -40,7 +40,7 @@ class _Cost:
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the results.")] = Path("wedge-demo"),
     shape: Annotated[tuple[int, int, int], typer.Option("--shape", metavar="Z Y X", help="Voxels of the phantom.")] = (32, 128, 128),
-    num_tilts: Annotated[int, typer.Option("--num-tilts", min=4, help="Views in -60..60 degrees.")] = 60,
+    num_tilts: Annotated[int, typer.Option("--num-tilts", min=5, help="Views in -60..60 degrees.")] = 60,
     passes: Annotated[
         float | None, typer.Option("--passes", help="Passes of each reconstruction; by default those of reconstruct.")
     ] = None,
@@ -95,12 +95,25 @@ def _wedge(*words: Any, step: str) -> dict[str, Any]:
     """Run one command in a process of its own, so that its peak memory is its own, and return its result; stderr is passed on."""
     arguments = [str(word) for word in words]
     say(f"[{step}] wedge {shlex.join(arguments)}")
-    done = subprocess.run([sys.executable, "-m", "wedge", *arguments], stdout=subprocess.PIPE, text=True, check=False)
+    done = _execute([sys.executable, "-m", "wedge", *arguments])
     if done.returncode != 0:
-        error = WedgeError(f"the demo's step {step!r} failed, see above")
-        error.exit_code = done.returncode
+        # The step has said what is wrong.
+        error = WedgeError("")
+        error.exit_code = done.returncode if done.returncode > 0 else 1
         raise error
     return json_module.loads(done.stdout)
+
+
+def _execute(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a process to its end; it is ended where this one is, and cleans up after itself."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            stdout, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, stdout)
 
 
 def _cost(told: dict[str, Any]) -> _Cost:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ComponentChoice(_Frozen):
@@ -61,7 +61,7 @@ class FitConfig(_Frozen):
     projector: ComponentChoice
     regularizers: tuple[RegularizerChoice, ...] = ()
     data_term: DataTermConfig = DataTermConfig()
-    passes: float = Field(default=100.0, gt=0)
+    passes: float = Field(default=100.0, gt=0, le=1e6)
     batch_rows: int = Field(default=16, ge=1)
     oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")
     oversampling_start: float = Field(default=0.6, ge=0, le=1, description="fraction of the steps")

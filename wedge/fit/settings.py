@@ -51,6 +51,8 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     ------
     InputError
         If the file is missing or cannot be read.
+    UsageError
+        If a component is given as something else than a name or a table of name and options.
     """
     try:
         if path.is_dir():
@@ -69,7 +71,12 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"cannot read the configuration {path}: expected a table of settings")
     inputs = data.get("input", {}) if "fit" in data else {}
     fit = data.get("fit", data)
-    return {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}, inputs
+    settings = {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}
+    for key in _CHOICES:
+        given = settings.get(key, {})
+        if not isinstance(given, dict) or given.keys() - {"name", "options"} or not isinstance(given.get("options", {}), dict):
+            raise UsageError(f"{path}: {key}: expected a name, or a table of name and options, got {given!r}")
+    return settings, inputs
 
 
 def _recorded(data: Any) -> Any:
