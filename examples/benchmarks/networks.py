@@ -1,6 +1,6 @@
 """Every network with its default settings against FBP, on hollow spheres projected from analytic chords.
 
-    python examples/benchmarks/networks.py [--networks NAME ...] [--shape Z Y X] [--seed S] [--work DIR]
+    python examples/benchmarks/networks.py [--networks NAME ...] [--shape Z Y X] [--eta E] [--seed S] [--work DIR]
 
 Phantoms with seeds below 100 are for reporting; settings were chosen on seeds 100 and above. A network passes in FSC if it is at or above
 FBP (within 0.002) in every shell of the whole volume, of the measured cone and of the missing wedge.
@@ -42,12 +42,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
     parser.add_argument("--shape", type=int, nargs=3, default=[32, 128, 128])
+    parser.add_argument("--eta", type=float, default=0.0, help="level of Poisson noise")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path)
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="wedge-networks-"))
     sizes = ["--shape", *args.shape, "--num-tilts", 60, "--tilt-range", -60, 60]
-    wedge("simulate-spheres", "-o", work, *sizes, "--seed", args.seed, "--overwrite")
+    noise = ["--noise", "poisson", "--eta", args.eta] if args.eta else []
+    wedge("simulate-spheres", "-o", work, *sizes, *noise, "--seed", args.seed, "--overwrite")
     costs = {"fbp": cost(wedge("fbp", work / "tilts.zarr", "-o", work / "fbp.zarr", "--overwrite"))}
     for name in args.networks:
         out = work / f"{name}.zarr"
@@ -59,8 +61,10 @@ def main() -> None:
     fbp = series[by_name["fbp"]["volume"]]
     rows = [row(name, v["values"], costs[name], shells_below(series[v["volume"]], fbp)) for name, v in by_name.items()]
     shape = "x".join(map(str, args.shape))
-    title = f"hollow spheres {shape} (z, y, x), seed {args.seed}, 60 tilts in +-60, analytic chords, affine intensity fit"
-    path = write_results(f"networks_{shape}", {"case": title, "rows": rows})
+    title = (
+        f"hollow spheres {shape} (z, y, x), seed {args.seed}, 60 tilts in +-60, analytic chords, noise {args.eta:g}, affine intensity fit"
+    )
+    path = write_results(f"networks_{shape}" + (f"_eta{args.eta:g}" if args.eta else ""), {"case": title, "rows": rows})
     print(table(rows))
     print(f"{title}\nwritten to {path}", file=sys.stderr)
 
