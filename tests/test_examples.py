@@ -16,9 +16,11 @@ ARGUMENTS = {
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],
+    "benchmarks/settings.py": ["--variants", "voxel", "--work", "{out}"],
 }
 """Scripts, and what makes them quick; ``WEDGE_PASSES=1`` shortens every fit beside."""
 NEED_LARGER_DATA = {"data/make_needle.py"}
+REPORT = "benchmarks/report.py"
 SCRIPTS = [path for path in sorted(EXAMPLES.rglob("*.py")) if 'if __name__ == "__main__"' in path.read_text()]
 
 
@@ -37,7 +39,7 @@ def copy(tmp_path: Path) -> Path:
 
 def test_every_script_is_run_by_a_test() -> None:
     names = {str(path.relative_to(EXAMPLES)) for path in SCRIPTS}
-    assert names == ARGUMENTS.keys() | NEED_LARGER_DATA
+    assert names == ARGUMENTS.keys() | NEED_LARGER_DATA | {REPORT}
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -47,6 +49,14 @@ def test_the_script_runs(copy: Path, tmp_path: Path, name: str) -> None:
     printed = run(copy / name, *(argument.format(out=out) for argument in ARGUMENTS[name]))
     assert printed.strip()
     assert any(out.iterdir()) or not any("{out}" in argument for argument in ARGUMENTS[name])
+
+
+def test_the_page_of_results_says_what_the_data_say(copy: Path) -> None:
+    page = copy / "benchmarks" / "RESULTS.md"
+    before = page.read_text()
+    run(copy / REPORT)
+    assert page.read_text() == before
+    assert before.count("<!-- end -->") >= 6
 
 
 def test_the_small_needle_series_is_made_from_the_full_one(copy: Path, shared_data: Path) -> None:

@@ -14,6 +14,8 @@ LEAST_SIDE = 41
 """Voxels that four scales with windows of 17, 9, 5 and 3 need."""
 NOISE_VARIANCE = 2.0
 _TINY = 1e-10
+_FLAT = 1e-3
+"""Share of the data range; a reference slice that varies less, as air around a specimen, has no information to find."""
 
 
 class VifOptions(BaseModel):
@@ -34,7 +36,8 @@ class Vif:
     noise variance is 2 in both. On 0-1 it drowns the signal, the logarithms are nearly linear, and the study's variant is nearly the share
     of the reference's local variance that comes through, ``sum(g^2 sigma^2) / sum(sigma^2)``. The two are not comparable and may rank
     volumes differently.
-    Values are means over y-slices, each a (z, x) plane; rows where the reference is flat have no value and are left out.
+    Values are means over y-slices, each a (z, x) plane; rows where the reference is flat have no value and are left out: its standard
+    deviation is under a thousandth of the data range.
 
     Notes
     -----
@@ -61,9 +64,9 @@ class Vif:
     def update(self, y_start: int, slices: torch.Tensor, references: torch.Tensor) -> None:
         """Compare each row."""
         factor = self._peak / self._context.data_range
-        self._rows.append(
-            vif_slices(mirror_to(slices.double() * factor, LEAST_SIDE), mirror_to(references.double() * factor, LEAST_SIDE), NOISE_VARIANCE)
-        )
+        ours, theirs = (mirror_to(part.double() * factor, LEAST_SIDE) for part in (slices, references))
+        flat = theirs.flatten(1).std(dim=1, correction=0) < _FLAT * self._peak
+        self._rows.append(vif_slices(ours, theirs, NOISE_VARIANCE).masked_fill(flat, math.nan))
 
     def finish(self) -> MetricResult:
         """Return the mean over rows that have a value, and the series."""

@@ -124,6 +124,15 @@ def test_slices_that_are_large_enough_are_left_alone() -> None:
     assert vif_slices(stack.double() * 255, stack.double() * 255, 2.0).tolist() == pytest.approx([1.0, 1.0])
 
 
+def test_vif_does_not_divide_by_the_ripple_of_empty_rows() -> None:
+    volume, reference = pair()
+    whole = run(Vif(VifOptions()), volume, reference, 1.0)
+    reference[4] = 1e-4 * reference[4]
+    spoiled = run(Vif(VifOptions()), volume, reference, 1.0)
+    assert math.isnan(spoiled.per_slice[4])
+    assert spoiled.values[""] == pytest.approx((sum(whole.per_slice) - whole.per_slice[4]) / 12)
+
+
 def test_vif_leaves_out_rows_whose_reference_is_flat() -> None:
     volume, reference = pair()
     expected = run(Vif(), volume[1:], reference[1:], 1.0).values[""]
