@@ -24,7 +24,6 @@ VARIANTS = {
     "TV x 4": {"regularizers": [{"name": "tv", "weight": 0.02}]},
     "ramp rolled off at 0.1, TV x 20": {"data_term": {"rolloff": 0.1}, "regularizers": [{"name": "tv", "weight": 0.1}]},
     "layers twice as wide": {"network": {"name": "feature-grid", "options": {"width": 64}}},
-    "twice the passes": {"passes": 160},
     "voxel": {"network": {"name": "voxel"}},
 }
 
