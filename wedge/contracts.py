@@ -78,7 +78,11 @@ class Projector(Protocol):
 
 
 class Network(Protocol):
-    """A ``torch.nn.Module`` that is a field. Built as ``(field_box, options)`` inside a forked, seeded random generator."""
+    """A ``torch.nn.Module`` that is a field. Built as ``(field_box, options)`` inside a forked, seeded random generator.
+
+    It may also have ``learning_rates() -> dict[str, float]``: for the beginning of parameters' names, the learning rate relative to the
+    fit's; the longest beginning counts, 1 where there is none.
+    """
 
     def __init__(self, field_box: FieldBox, options: Any) -> None:
         """Make the parameters."""
@@ -119,7 +123,10 @@ class RegularizerContext:
 
 
 class Regularizer(Protocol):
-    """A penalty on slices. Built as ``(geometry, options)``. ``weight`` and its schedule are the fit's."""
+    """A penalty on slices. Built as ``(geometry, options)``. ``weight`` and its schedule are the fit's.
+
+    One that remembers has ``state_dict`` and ``load_state_dict``, of tensors, which checkpoints keep.
+    """
 
     halo_rows: int
     """Rows that it needs on either side of those that count."""
