@@ -5,7 +5,7 @@ from wedge.plugin_api import Component, hookimpl
 
 @hookimpl
 def wedge_networks() -> list[Component]:
-    """Offer ``voxel``, ``feature-grid``, ``siren`` and ``relu-pe``."""
+    """Offer ``voxel``, ``feature-grid``, ``siren``, ``siren-slices`` and ``relu-pe``."""
     return [
         Component(
             name="voxel",
@@ -24,6 +24,12 @@ def wedge_networks() -> list[Component]:
             summary="MLP of sines",
             target="wedge_networks.siren:Siren",
             options="wedge_networks.siren:SirenOptions",
+        ),
+        Component(
+            name="siren-slices",
+            summary="An MLP of sines for every few y-rows, two by default",
+            target="wedge_networks.siren_bank:SirenSlices",
+            options="wedge_networks.siren_bank:SirenSlicesOptions",
         ),
         Component(
             name="relu-pe",

@@ -7,9 +7,14 @@ from wedge_networks.interpolation import GridAxis
 from wedge_networks.mlp import block_sizes
 from wedge_networks.relu_pe import ReluPositional, ReluPositionalOptions
 from wedge_networks.siren import Siren, SirenOptions
+from wedge_networks.siren_bank import SirenSlices, SirenSlicesOptions
 from wedge_networks.voxel import Voxel, VoxelOptions
 
+from wedge.fit.model import Field, build_optimizer
+from wedge.geometry import TiltGeometry
 from wedge.lattice import FieldBox, Lattice
+from wedge.projection import project
+from wedge.registry import Registry
 from wedge.testing import NetworkLaws
 
 
@@ -36,6 +41,16 @@ class TestFeatureGridOfOneLevel(NetworkLaws):
 class TestSiren(NetworkLaws):
     def make(self, field_box):
         return Siren(field_box, SirenOptions())
+
+
+class TestSirenSlices(NetworkLaws):
+    def make(self, field_box):
+        return SirenSlices(field_box, SirenSlicesOptions())
+
+
+class TestSirenOfThreeRows(NetworkLaws):
+    def make(self, field_box):
+        return SirenSlices(field_box, SirenSlicesOptions(width=48, depth=2, rows=3))
 
 
 class TestReluPositional(NetworkLaws):
@@ -170,3 +185,81 @@ def test_sine_phases_do_not_see_autocast():
     expected = network(box.lattice())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(network(box.lattice()), expected)
+
+
+def test_rows_of_different_networks_share_no_parameter():
+    box = FieldBox((4, 7, 6))
+    network = SirenSlices(box, SirenSlicesOptions(width=8, depth=3))
+    for row, owner in enumerate((0, 0, 1, 1, 2, 2, 3)):
+        network.zero_grad()
+        network(box.lattice(row, row + 1)).square().sum().backward()
+        # None, not zero: an optimizer with momentum must pass over the others.
+        touched = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+        assert touched == {f"first.{owner}", f"hidden.{owner}", f"last.{owner}"}
+        assert len({parameter.untyped_storage().data_ptr() for parameter in network.parameters()}) == 12
+
+
+def test_a_network_of_its_own_begins_at_the_edge_of_a_voxel():
+    box = FieldBox((3, 4, 5))
+    network = SirenSlices(box, SirenSlicesOptions(width=8, depth=2))
+    # Thirds of voxels -1 to 4; the first and the last voxel lie outside the box.
+    owners, _ = network._place(box.axis(1, -1, 5, 1 / 3))
+    assert owners == [0] * 9 + [1] * 9
+    # Where a coarser row lies on a border, rounding doesn't decide.
+    for shape in ((3, 4096, 5), (3, 1000, 1024), (3, 6, 7)):
+        large, count = FieldBox(shape), shape[1] // 2
+        bank = SirenSlices(large, SirenSlicesOptions(width=1, depth=2))
+        assert bank._place(large.axis(1, -1, shape[1] + 1, 2))[0] == [*range(count), count - 1]
+
+
+def test_slices_agree_with_points():
+    box = FieldBox((5, 6, 7))
+    network = _filled(SirenSlices(box, SirenSlicesOptions(width=8, depth=3, rows=3)))
+    values = network(box.lattice())
+    for row in range(6):
+        owner, y = row // 3, (row % 3 + 0.5) / 1.5 - 1
+        z, x = torch.meshgrid(box.axis(0, 0, 5), box.axis(2, 0, 7), indexing="ij")
+        hidden = torch.stack([z, torch.full_like(z, y), x, torch.ones_like(z)], dim=-1) @ network.first[owner].T
+        for layer in (*network.hidden[owner], network.last[owner]):
+            hidden = torch.sin(hidden) @ layer[:, :-1].T + layer[:, -1]
+        assert torch.allclose(values[row], hidden[..., 0], rtol=1e-4, atol=1e-4 * float(values.detach().abs().max()))
+
+
+def test_a_step_leaves_networks_alone_that_it_does_not_see():
+    box = FieldBox((4, 4, 6))
+    network = SirenSlices(box, SirenSlicesOptions(width=8, depth=2))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+
+    def step(start):
+        optimizer.zero_grad(set_to_none=True)
+        (network(box.lattice(start, start + 2)) - 1).square().mean().backward()
+        optimizer.step()
+
+    step(0)
+    before = network(box.lattice()).detach()
+    step(2)
+    after = network(box.lattice()).detach()
+    assert torch.equal(after[:2], before[:2])
+    assert not torch.allclose(after[2:], before[2:])
+
+
+def test_rows_of_one_network_are_fitted_to_their_views():
+    geometry = TiltGeometry(tuple(range(-60, 61, 6)), (2, 16), (12, 2, 16))
+    box = FieldBox(geometry.volume_shape)
+    projector = Registry.load({"WEDGE_PLUGINS": ""}).resolve("projector", "torch", {"cache": False}).build(geometry, torch.device("cpu"))
+    z, x = torch.meshgrid(torch.arange(12.0), torch.arange(16.0), indexing="ij")
+    truth = torch.stack([((z - 5).hypot(x - 6) < 3).float(), ((z - 6).hypot(x - 9) < 4).float()])
+    measured = projector.project(truth)
+    torch.manual_seed(0)
+    field = Field(SirenSlices(box, SirenSlicesOptions(width=32, depth=3)), positive=True, half_precision=False)
+    optimizer = build_optimizer(field, 3e-3, (0.9, 0.99))
+    losses = []
+    for _ in range(150):
+        loss = (project(projector, field(box.lattice())) - measured).abs().mean()
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.1 * losses[0]
+    errors = (field(box.lattice()) - truth).flatten(1).norm(dim=1) / truth.flatten(1).norm(dim=1)
+    assert bool((errors < 0.4).all())

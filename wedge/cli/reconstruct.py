@@ -62,6 +62,28 @@ def command(
     ] = None,
     offset: Annotated[str | None, typer.Option("--offset", metavar="auto|none|VALUE", help="Intensity of an empty ray.")] = None,
     positivity: Annotated[str | None, typer.Option("--positivity", metavar="auto|on|off", help="Whether density is positive.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option("--method", metavar="auto|network|adaptive", help="Kind of field; auto: adaptive for density of both signs."),
+    ] = None,
+    tune: Annotated[
+        str | None, typer.Option("--tune", metavar="NAME,...|none", help="Settings that held-out views choose; what you give is kept.")
+    ] = None,
+    blur: Annotated[
+        float | None, typer.Option("--blur", metavar="VOXELS", help="Standard deviation of the finest detail; default: chosen.")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option("--strength", metavar="FACTOR", help="Of the adaptive field's prior: more is smoother; default: chosen.")
+    ] = None,
+    margin: Annotated[
+        str | None, typer.Option("--margin", metavar="auto|VOXELS", help="How far the field goes on beyond the volume in x.")
+    ] = None,
+    perturbation: Annotated[
+        float | None, typer.Option("--perturbation", metavar="SHARE", help="Of the measured noise, added anew by each seed.")
+    ] = None,
+    half: Annotated[
+        Path | None, typer.Option("--half", help="An independent second half of the same views: noise is then measured, not assumed.")
+    ] = None,
     hold_out: Annotated[
         float | None, typer.Option("--hold-out", metavar="FRACTION", help="Tilts kept out, to report the error on.")
     ] = None,
@@ -90,12 +112,14 @@ def command(
         scalars={
             "seed": seed, "passes": passes, "batch_rows": batch_rows, "learning_rate": learning_rate, "offset": _offset(offset),
             "positivity": positivity, "hold_out": hold_out, "precision": precision,
+            "method": method, "tune": _tune(tune), "blur_voxels": blur, "margin": _margin(margin), "perturbation": perturbation,
+            "adaptive": {"strength": strength} if strength is not None else None,
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
     )  # fmt: skip
     from wedge.output import refuse_existing, refuse_same
 
-    refuse_same(output, tilts)
+    refuse_same(output, tilts, *([half] if half else []))
     refuse_existing(output, overwrite=overwrite and not resume)
     inputs = {
         "angles": angles,
@@ -105,7 +129,7 @@ def command(
         "exclude_views": parse_views(exclude_views) or None,
     }
     inputs = {key: value for key, value in inputs.items() if value is not None}
-    run = _Run(tilts, output, inputs, device, max_memory, observer or [], resume, stop_now, checkpoint_seconds, overwrite)
+    run = _Run(tilts, half, output, inputs, device, max_memory, observer or [], resume, stop_now, checkpoint_seconds, overwrite)
     summary, provenance = run.execute(options, config, _preset_name(preset, quality))
     text = str(output)
     emit(
@@ -131,6 +155,20 @@ def _offset(text: str | None) -> str | float | None:
     if not math.isfinite(value):
         raise UsageError(f"--offset {text!r}: expected auto, none or a finite number")
     return value
+
+
+def _margin(text: str | None) -> str | int | None:
+    if text is None or text == "auto":
+        return text
+    if not text.isdigit():
+        raise UsageError(f"--margin {text!r}: expected auto or a number of voxels")
+    return int(text)
+
+
+def _tune(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
 
 
 def _option_layer(
@@ -160,14 +198,37 @@ def _option_layer(
     return layer
 
 
+_DECIDED_BY = {
+    "blur_voxels": ("blur_voxels",),
+    "regularizer": ("regularizers",),
+    "weighting": ("data_term",),
+    "oversampling": ("oversampling",),
+    "strength": ("adaptive",),
+}
+"""The settings that take a tunable out of the data's hands when they are given."""
+
+
+def _free(settings: dict[str, Any], given: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what is left to the data to choose, and the method: who names a network means it."""
+    free: dict[str, Any] = {}
+    if not any("tune" in layer for layer in given):
+        decided = {key for layer in given for key in layer}
+        names = settings.get("tune", ())
+        free["tune"] = [name for name in names if not decided & set(_DECIDED_BY.get(name, ()))]
+    if any("network" in layer for layer in given) and not any("method" in layer for layer in given):
+        free["method"] = "network"
+    return free
+
+
 class _Run:
     """One reconstruction from the command line."""
 
     def __init__(
-        self, tilts: Path, output: Path, inputs: dict[str, Any], device: str, max_memory: str | None,
+        self, tilts: Path, half: Path | None, output: Path, inputs: dict[str, Any], device: str, max_memory: str | None,
         observers: list[str], resume: bool, stop_now: bool, checkpoint_seconds: float, overwrite: bool,
     ) -> None:  # fmt: skip
-        self.tilts, self.output, self.inputs, self.device, self.max_memory = tilts, output, inputs, device, max_memory
+        self.tilts, self.half, self.output, self.inputs = tilts, half, output, inputs
+        self.device, self.max_memory = device, max_memory
         self.observers, self.resume, self.stop_now = observers, resume, stop_now
         self.checkpoint_seconds, self.overwrite = checkpoint_seconds, overwrite
         self.run_dir = output.with_name(output.name + ".run")
@@ -195,6 +256,7 @@ class _Run:
         device = resolve_device(self.device)
         inputs = recorded | self.inputs
         series = formats.open_tilts(self.tilts, **inputs, on_note=say)
+        other = formats.open_tilts(self.half, **inputs, on_note=say) if self.half else None
         geometry = series.geometry
         with formats.create_volume(
             self.output,
@@ -207,15 +269,17 @@ class _Run:
             stop = StopRequest()
             with stop_on_signals(stop), fit_progress() as show:
                 result = reconstruct(
-                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, max_memory=limit, resume=self.resume,
+                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, half=other, max_memory=limit, resume=self.resume,
                     stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say, on_progress=show,
                 )  # fmt: skip
             chosen = [plugins.network, plugins.projector, *plugins.regularizers]
             record = clock.record(
                 sys.argv,
-                {"fit": fit_config.model_dump(mode="json"), "input": inputs},
+                {"fit": result.config.model_dump(mode="json"), "input": inputs},
                 seed=fit_config.seed,
-                inputs=[path for path in (self.tilts, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None],
+                inputs=[
+                    path for path in (self.tilts, self.half, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None
+                ],
                 device=str(device),
                 distributions=sorted({resolved.entry.distribution for resolved in chosen}),
             )
@@ -240,4 +304,5 @@ class _Run:
         from_file, inputs = read_config_file(config_file) if config_file else ({}, {})
         layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
         network = merge(layers)["network"]["name"]
-        return validate(merge([layers[0], reconstruct_settings(network), *layers[1:]])), inputs
+        settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
+        return validate(settings | _free(settings, layers[1:])), inputs

@@ -35,6 +35,10 @@ class Progress:
         Time spent in earlier runs and this one.
     history
         Scalars told now and then: ``step``, ``loss`` and others.
+    settled
+        The configuration as it was after the data had chosen, as plain data; empty in the one told.
+    chosen
+        What the data chose, for the record.
     """
 
     step: int
@@ -42,6 +46,8 @@ class Progress:
     reference_loss: float = float("nan")
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    settled: dict[str, Any] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

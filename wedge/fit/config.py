@@ -49,18 +49,48 @@ class DataTermConfig(_Frozen):
     rolloff: float | None = Field(default=None, gt=0, description="cycles per pixel")
 
 
+Tunable = Literal["blur_voxels", "regularizer", "weighting", "oversampling", "strength"]
+"""What held-out views can choose; ``regularizer`` is the weight of the first one."""
+
+
+class AdaptiveConfig(_Frozen):
+    """The adaptive field: random density whose spectrum is the views' own and whose local strength follows the density found so far.
+
+    ``strength`` multiplies the measured variance of the noise: more is smoother. ``smoothing_voxels`` is the standard deviation of the
+    neighbourhood in which the local strength is measured.
+    """
+
+    strength: float = Field(default=2.0, gt=0)
+    smoothing_voxels: float = Field(default=2.0, gt=0, le=16)
+    rounds: int = Field(default=6, ge=1, le=100, description="how often the local strength is measured anew")
+    iterations: int = Field(default=15, ge=1, le=1000, description="conjugate gradient steps of each round")
+    floor: float = Field(default=0.05, ge=0, le=1, description="strength of empty places, as a fraction of the root mean square")
+
+
 class FitConfig(_Frozen):
     """A whole fit.
+
+    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; or ``auto``: adaptive where the density has both signs.
+    ``tune`` names the settings that held-out views choose before the fit, see `wedge.fit.tuning`. ``blur_voxels`` is the standard deviation
+    of a Gaussian that bounds the detail of the field. ``margin`` is how many voxels the field goes on beyond the volume on either side in x,
+    ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of the
+    measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
 
     ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once.
     ``passes`` counts how often each row is seen. From the fraction ``oversampling_start`` of the steps on the field is projected from
     ``oversampling`` points per voxel along z and x; the result is the mean over each voxel.
     """
 
+    method: Literal["auto", "network", "adaptive"] = "network"
+    tune: tuple[Tunable, ...] = ()
     network: ComponentChoice
     projector: ComponentChoice
     regularizers: tuple[RegularizerChoice, ...] = ()
     data_term: DataTermConfig = DataTermConfig()
+    adaptive: AdaptiveConfig = AdaptiveConfig()
+    blur_voxels: float = Field(default=0.0, ge=0, le=8)
+    margin: Literal["auto"] | int = 0
+    perturbation: float = Field(default=0.0, ge=0, le=1)
     passes: float = Field(default=100.0, gt=0, le=1e6)
     batch_rows: int = Field(default=16, ge=1)
     oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")

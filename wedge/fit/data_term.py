@@ -9,6 +9,7 @@ import torch
 
 from wedge.contracts import Projector
 from wedge.data import TiltSeries
+from wedge.draws import seed_for
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
 from wedge.fit.normalization import Normalization
@@ -72,6 +73,24 @@ def residual_weight(num_fft: int, config: DataTermConfig, device: torch.device) 
     return weight / weight.mean()
 
 
+@dataclass(frozen=True)
+class Perturbation:
+    """White noise of standard deviation ``std`` that a seed adds to each row of the views that are fitted; the same however rows are read."""
+
+    std: float
+    seed: int
+
+    def add(self, block: np.ndarray, y_start: int) -> np.ndarray:
+        """Return ``(y, tilt, x)`` intensities with noise."""
+        if self.std == 0:
+            return block
+        noisy = block.copy()
+        for row in range(len(block)):
+            random = np.random.Generator(np.random.Philox(seed_for(self.seed, "perturbation", y_start + row)))
+            noisy[row] += random.normal(scale=self.std, size=block.shape[1:])
+        return noisy
+
+
 class DataTerm:
     """The data term of one part on one device.
 
@@ -87,7 +106,10 @@ class DataTerm:
         device: torch.device,
         resident: bool,
         finer: Mapping[int, Projector] | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
+        # Held-out views judge: they stay as they were measured.
+        self._perturbation = perturbation if perturbation is not None and not part.held_out else Perturbation(0.0, 0)
         self._projectors = {1: projector, **(finer or {})}
         self.part, self._config, self._device = part, config, device
         self._normalization = normalization
@@ -101,6 +123,7 @@ class DataTerm:
 
     def _read(self, y_start: int, y_stop: int) -> torch.Tensor:
         block = read_sinograms(self.part.series, y_start, y_stop).astype(np.float64)
+        block = self._perturbation.add(block, y_start)
         normalized = ((block - self._normalization.offset) / self._normalization.scale).astype(np.float32)
         return torch.from_numpy(normalized).to(self._device)
 

@@ -1,11 +1,13 @@
 """How many rows fit into memory at once. The plan is made and told before the run; it never changes the result."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 
 from wedge.contracts import Projector
 from wedge.errors import DeviceError
+from wedge.fit.blur import reach_points
 from wedge.fit.config import FitConfig
 from wedge.geometry import TiltGeometry
 from wedge.provenance import resident_bytes
@@ -88,9 +90,11 @@ def plan_memory(
     estimate = getattr(network, "memory_bytes", None)
 
     def slab_bytes(rows: int) -> int:
-        evaluated = min(rows + 2 * halo_rows, num_rows)
-        points = config.oversampling**2 * evaluated * num_z * num_x
-        lattice = (evaluated, config.oversampling * num_z, config.oversampling * num_x)
+        # A blur needs the points around those that are projected.
+        around = 2 * reach_points(config.blur_voxels, 1.0)
+        evaluated = min(rows + 2 * halo_rows, num_rows) + around
+        lattice = (evaluated, config.oversampling * (num_z + around), config.oversampling * (num_x + around))
+        points = math.prod(lattice)
         field = estimate(lattice) if callable(estimate) else 4 * 64 * points
         projecting = finer.memory_bytes(rows) + projector.memory_bytes(0) if finer else projector.memory_bytes(rows)
         return int(field + projecting + 4 * (_SLICE_COPIES * points + _SINOGRAM_COPIES * rows * rays))

@@ -8,6 +8,7 @@ import torch
 
 from wedge.draws import seed_for
 from wedge.errors import PluginError
+from wedge.fit.blur import Blur
 from wedge.lattice import FieldBox, Lattice
 from wedge.registry import Resolved
 
@@ -18,15 +19,22 @@ _SHIFT = 0.1
 class Field(torch.nn.Module):
     """A network's raw values as normalized density: unchanged, or through a softplus where density is positive.
 
-    The softplus bends over a tenth of the normalized density and starts at 0.03, so that the fit begins near empty space.
+    The softplus bends over a tenth of the normalized density and starts at 0.03, so that the fit begins near empty space. A blur, where there
+    is one, comes last, so that a positive density stays positive.
     """
 
-    def __init__(self, network: torch.nn.Module, positive: bool, half_precision: bool) -> None:
+    def __init__(self, network: torch.nn.Module, positive: bool, half_precision: bool, blur: Blur | None = None) -> None:
         super().__init__()
-        self.network, self.positive, self.half_precision = network, positive, half_precision
+        self.network, self.positive, self.half_precision, self.blur = network, positive, half_precision, blur
 
     def forward(self, lattice: Lattice) -> torch.Tensor:
         """Return ``(y, z, x)`` float32 normalized density."""
+        if self.blur is None:
+            return self._sharp(lattice)
+        return self.blur(self._sharp(self.blur.widened(lattice)), lattice)
+
+    def _sharp(self, lattice: Lattice) -> torch.Tensor:
+        """Return the density before it is blurred."""
         with torch.autocast(lattice.z.device.type, torch.bfloat16, enabled=self.half_precision):
             raw = cast(torch.Tensor, self.network(lattice))
         if raw.shape != lattice.shape:
@@ -37,14 +45,23 @@ class Field(torch.nn.Module):
         return torch.nn.functional.softplus(raw - _SHIFT, beta=_SHARPNESS) if self.positive else raw
 
 
-def build_field(network: Resolved, box: FieldBox, seed: int, positive: bool, half_precision: bool, device: torch.device) -> Field:
+def build_field(
+    network: Resolved,
+    box: FieldBox,
+    seed: int,
+    positive: bool,
+    half_precision: bool,
+    device: torch.device,
+    blur_voxels: float = 0.0,
+) -> Field:
     """Build the field with its random start drawn from ``seed`` alone; it is the same on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(seed, "network"))
         module = network.build(box)
     if not isinstance(module, torch.nn.Module):
         raise PluginError(f"network {network.entry.component.name!r} is a {type(module).__name__}: expected a torch.nn.Module")
-    return Field(module, positive, half_precision).to(device)
+    blur = Blur(blur_voxels, max(box.shape)) if blur_voxels > 0 else None
+    return Field(module, positive, half_precision, blur).to(device)
 
 
 def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:

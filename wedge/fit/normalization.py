@@ -18,6 +18,8 @@ from wedge.geometry import TiltGeometry
 from wedge.slabs import read_sinograms
 
 _SAMPLE_ROWS = 32
+_BLOCK = 8
+_NOISY_SHARE = 0.5
 _NEGATIVE_SHARE = 0.05
 _MOST_NEGATIVE_SHARE = 0.25
 _NORMAL_QUARTILE = 0.6745
@@ -32,9 +34,9 @@ class Normalization:
     offset
         Intensity of a ray that meets no density.
     scale
-        Density that the fit calls 1.
+        Density that the fit calls 1; negative where the specimen is darker than its background.
     positive
-        Whether the density is fitted as positive.
+        Whether the normalized density is fitted as positive.
     """
 
     offset: float
@@ -70,7 +72,17 @@ def half_sample_mode(values: np.ndarray) -> float:
 def estimate_offset(sinograms: np.ndarray) -> float:
     """Return the background intensity, taken to be the most frequent one, of ``(y, tilt, x)`` intensities."""
     # The mode of all views beats a low percentile: that moves with the noise.
+    if noise_level(sinograms) > _NOISY_SHARE * float(sinograms.std()):
+        # Noise broadens the background until its mode is anywhere: means of neighbours bring it back.
+        sinograms = _block_means(sinograms)
     return half_sample_mode(sinograms)
+
+
+def _block_means(sinograms: np.ndarray) -> np.ndarray:
+    """Return means over blocks of 8 detector pixels, ``(y, tilt, x // 8)``; of all pixels where there are fewer."""
+    width = sinograms.shape[2]
+    block = min(_BLOCK, width)
+    return np.asarray(sinograms[:, :, : width // block * block].reshape(*sinograms.shape[:2], -1, block).mean(axis=3))
 
 
 def looks_positive(sinograms: np.ndarray) -> bool:
@@ -79,10 +91,8 @@ def looks_positive(sinograms: np.ndarray) -> bool:
     They are averaged over blocks of 8 detector pixels first. Then at most 5 % of the absolute sum may be negative beyond what noise can
     make of empty rays, and never more than a quarter: of views with zero mean it is half, however noisy they are.
     """
-    width = sinograms.shape[2]
-    block = min(8, width)
-    used = width // block * block
-    blocks = sinograms[:, :, :used].reshape(*sinograms.shape[:2], -1, block).mean(axis=3)
+    blocks = _block_means(sinograms)
+    block = min(_BLOCK, sinograms.shape[2])
     total, negative = np.abs(blocks).sum(), -blocks[blocks < 0].sum()
     # A normal variable's negative part has the mean sigma / sqrt(2 pi).
     allowed = blocks.size * noise_level(sinograms) / math.sqrt(2 * math.pi * block)
@@ -110,9 +120,9 @@ def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, off
     Parameters
     ----------
     offset
-        ``"auto"``: the background for measured data, 0 for simulated data; ``"none"``: 0; or a value.
+        ``"auto"``: the background for measured data, the mean where density has both signs, 0 for simulated data; ``"none"``: 0; or a value.
     positivity
-        ``"on"``, ``"off"`` or ``"auto"``.
+        ``"on"``, ``"off"`` or ``"auto"``: on for density that is brighter, or darker, than its background.
 
     Raises
     ------
@@ -122,11 +132,17 @@ def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, off
     sinograms = sample_rows(tilts)
     known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
     value = 0.0 if known_zero else estimate_offset(sinograms) if offset == "auto" else float(offset)
+    bright = looks_positive(sinograms - value)
+    dark = not bright and looks_positive(value - sinograms)
+    if offset == "auto" and not (known_zero or bright or dark or positivity == "on"):
+        # No background is empty where density has both signs: the mean is what the views agree on.
+        value = float(sinograms.mean())
     sinograms -= value
     # Scaling first keeps the estimate of the scale inside float32 whatever the detector's units.
     peak = float(np.abs(sinograms).max())
     scale = peak * estimate_scale(sinograms / peak, projector, tilts.geometry, device) if peak > 0 else 0.0
     if not scale > 0:
         raise InputError(f"{tilts.name}: all intensities equal {value}: nothing to reconstruct")
-    positive = looks_positive(sinograms) if positivity == "auto" else positivity == "on"
-    return Normalization(value, scale, positive)
+    if positivity == "auto":
+        return Normalization(value, -scale if dark else scale, bright or dark)
+    return Normalization(value, scale, positivity == "on")

@@ -1,54 +1,54 @@
 """A whole reconstruction: set up, fit or go on with a fit, predict, commit."""
 
 import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from wedge.contracts import Observer, Projector, Regularizer, RunInfo
+from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import StoppedError, WedgeError
+from wedge.errors import InterruptedRunError, StoppedError, TerminatedError, WedgeError
+from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
+from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import DataPart, DataTerm, split_parts
+from wedge.fit.data_term import split_parts
+from wedge.fit.halves import Halves, pair_halves
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
-from wedge.fit.memory import MemoryPlan, memory_limit, plan_memory
-from wedge.fit.model import build_field, build_optimizer, half_precision_pays
-from wedge.fit.normalization import Normalization, normalize
-from wedge.fit.observers import ObserverGroup
+from wedge.fit.margin import fitted_margin, widened
+from wedge.fit.memory import memory_limit
+from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.run_dir import LOG_NAME
-from wedge.fit.sampling import finer_geometry
-from wedge.lattice import FieldBox
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.spectrum import measure
+from wedge.fit.tuning import SAMPLE_ROWS, tune_network
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.registry import Resolved
 from wedge.slabs import chunk_rows, slab_ranges
 
+__all__ = ["Plugins", "Reconstruction", "reconstruct"]
 
-@dataclass
-class Plugins:
-    """The chosen components of a fit; regularizers in the order of ``FitConfig.regularizers``."""
-
-    network: Resolved
-    projector: Resolved
-    regularizers: list[Resolved] = field(default_factory=list)
-    observers: dict[str, Observer] = field(default_factory=dict)
+_NOISE_FREE = 1000.0
+"""Signal to noise from which on what is taken for noise is detail."""
 
 
 @dataclass(frozen=True)
 class Reconstruction:
     """What a finished fit says of itself, beside the volume it wrote."""
 
+    config: FitConfig
     normalization: Normalization
-    plan: MemoryPlan
+    plan: dict[str, int]
     steps: int
     fit_seconds: float
     final: dict[str, float]
     held_out_error: float | None
     stopped_early: bool
+    chosen: dict[str, Any] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Return plain data for records and ``--json``."""
@@ -56,8 +56,10 @@ class Reconstruction:
             "offset": self.normalization.offset,
             "scale": self.normalization.scale,
             "positive": self.normalization.positive,
-            "slab_rows": self.plan.slab_rows,
-            "planned_memory_bytes": self.plan.total_bytes,
+            "method": self.config.method,
+            "margin": self.config.margin,
+            "chosen": self.chosen,
+            **self.plan,
             "steps": self.steps,
             "fit_seconds": self.fit_seconds,
             "final_loss": self.final,
@@ -66,50 +68,14 @@ class Reconstruction:
         }
 
 
-def _build_fit(
-    tilts: TiltSeries,
-    plugins: Plugins,
-    config: FitConfig,
-    normalization: Normalization,
-    parts: list[tuple[DataPart, dict[int, Projector]]],
-    device: torch.device,
-    limit: int,
-    built_bytes: int,
-) -> Fit:
-    geometry = tilts.geometry
-    box = FieldBox(geometry.volume_shape)
-    half = config.precision == "bfloat16" or (config.precision == "auto" and half_precision_pays(device))
-    field_ = build_field(plugins.network, box, config.seed, normalization.positive, half, device)
-    regularizers: list[Regularizer] = [resolved.build(geometry) for resolved in plugins.regularizers]
-    halo = max((regularizer.halo_rows for regularizer in regularizers), default=0)
-    # Before the plan, which starts from the memory that is taken: the first optimizer loads tens of megabytes of torch.
-    optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas)
-    projectors = parts[0][1]
-    finer = projectors[config.oversampling] if config.oversampling > 1 else None
-    plan = plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)
-    terms = [DataTerm(part, by_factor[1], normalization, config.data_term, device, plan.resident, by_factor) for part, by_factor in parts]
-    return Fit(
-        config,
-        box,
-        field_,
-        optimizer,
-        [term for term in terms if not term.part.held_out],
-        [term for term in terms if term.part.held_out],
-        list(zip(config.regularizers, regularizers, strict=True)),
-        plan,
-        device,
-        ObserverGroup(plugins.observers),
-    )
-
-
 def _write_prediction(
-    fit: Fit, step: int, writer: Writer, scale: float, stop: StopRequest, on_progress: Callable[[int, int, float], None]
+    fit: Fit, step: int, writer: Writer, job: "_Job", stop: StopRequest, on_progress: Callable[[int, int, float], None]
 ) -> None:
-    num_rows = fit.box.shape[1]
-    for rows in slab_ranges(num_rows, chunk_rows(fit.box.shape)):
+    shape = job.tilts.geometry.volume_shape
+    for rows in slab_ranges(shape[1], chunk_rows(shape)):
         if stop.reason is not None:
             return
-        writer.write_rows(rows.start, predict(fit, step, rows.start, rows.stop) * scale)
+        writer.write_rows(rows.start, job.cropped(predict(fit, step, rows.start, rows.stop)) * job.units.scale)
         on_progress(fit.num_steps, fit.num_steps, float("nan"))
 
 
@@ -118,9 +84,42 @@ def _stopped(reason: str, run_dir: Path, progress: Progress, num_steps: int) -> 
         f"stopped by {reason} after {progress.step} of {num_steps} steps, checkpoint kept in {run_dir}: "
         "continue with --resume, or take the present result with --resume --stop-now"
     )
-    from wedge.errors import InterruptedRunError
-
     return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
+
+
+@dataclass
+class _Job:
+    """What both kinds of fit are told."""
+
+    tilts: TiltSeries
+    halves: Halves | None
+    plugins: Plugins
+    config: FitConfig
+    units: Normalization
+    margin: int
+    device: torch.device
+    limit: int
+    chosen: dict[str, Any] = field(default_factory=dict)
+    noise_std: float = 0.0
+
+    @property
+    def wide(self) -> TiltSeries:
+        """The series around the fitted box, margins included."""
+        return replace(self.tilts, geometry=widened(self.tilts.geometry, self.margin))
+
+    def cropped(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return ``(y, z, x)`` slices of the fitted box without its margins."""
+        return slices[:, :, self.margin : slices.shape[2] - self.margin]
+
+
+def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
+    """Find the units of a fit and the margin of its box."""
+    projector = plugins.projector.build(tilts.geometry, device)
+    try:
+        units = normalize(tilts, projector, device, config.offset, config.positivity)
+    finally:
+        projector.close()
+    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry)
 
 
 def reconstruct(
@@ -131,6 +130,7 @@ def reconstruct(
     *,
     device: torch.device,
     run_dir: Path,
+    half: TiltSeries | None = None,
     max_memory: int | None = None,
     resume: bool = False,
     stop_now: bool = False,
@@ -144,9 +144,11 @@ def reconstruct(
     Parameters
     ----------
     tilts
-        The series; its geometry's volume shape is the box that is fitted.
+        The series; its geometry's volume shape is the box that is reconstructed.
     run_dir
         Made by `prepare_run_dir`; takes the checkpoint and the log.
+    half
+        A second, independent half of the same views; then ``tilts`` is the first, and their mean is fitted.
     max_memory
         Bytes; None for four fifths of what is free.
     resume
@@ -158,6 +160,8 @@ def reconstruct(
 
     Raises
     ------
+    InputError
+        If ``half`` is not of the same views.
     StoppedError, InterruptedRunError
         If stopped; the checkpoint is kept.
     DivergedError
@@ -166,41 +170,136 @@ def reconstruct(
         If memory does not suffice for one slice.
     """
     stop = stop or StopRequest()
-    factors = sorted({1, config.oversampling})
+    halves = pair_halves(tilts, half) if half is not None else None
+    whole = halves.mean if halves is not None else tilts
+    saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
+    if saved is not None:
+        settled = FitConfig.model_validate(saved.settled) if saved.settled else config
+        job = _Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
+    else:
+        units, margin = _units(whole, plugins, config, device)
+        settled = config.model_copy(update={"margin": margin, "method": chosen_method(config, units)})
+        job = _Job(whole, halves, plugins, settled, units, margin, device, 0)
+    job.limit = memory_limit(device, max_memory)
+    units = job.units
+    sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
+    say(f"intensity offset {units.offset:.6g} ({config.offset}), density of {sign}, scale {abs(units.scale):.4g}")
+    if job.margin:
+        say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
+    if job.config.method == "adaptive":
+        return reconstruct_adaptive(job, writer, stop=stop, say=say, on_progress=on_progress)
+    if saved is None:
+        _tune(job, stop, say)
+    return _reconstruct_network(job, writer, saved, run_dir, stop_now, stop, checkpoint_seconds, say, on_progress)
+
+
+def chosen_method(config: FitConfig, units: Normalization) -> str:
+    """Return the kind of field: as told, or by whether density has both signs."""
+    if config.method != "auto":
+        return config.method
+    return "network" if units.positive else "adaptive"
+
+
+def _tune(job: _Job, stop: StopRequest, say: Callable[[str], None]) -> None:
+    """Let the data choose what they are to choose."""
+    sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
+    sinograms = sample_rows(sample) - job.units.offset
+    spectrum = measure(sinograms, sample.geometry)
+    job.noise_std = spectrum.noise_variance**0.5 if spectrum.signal_to_noise < _NOISE_FREE else 0.0
+    say(f"signal to noise in the views about {spectrum.signal_to_noise:.3g}")
+    job.config, job.chosen = tune_network(
+        sample,
+        job.plugins,
+        job.config,
+        job.units,
+        spectrum.signal_to_noise,
+        job.noise_std,
+        job.device,
+        job.limit,
+        lambda: stop.reason is None,
+    )
+    job.chosen = {"signal_to_noise": spectrum.signal_to_noise, "noise_std": job.noise_std} | job.chosen
+    if shown := {key: value for key, value in job.chosen.items() if key not in ("trials", "signal_to_noise", "noise_std")}:
+        chosen = ", ".join(f"{key} {value}" for key, value in shown.items())
+        say(f"chosen on held-out views: {chosen} ({len(job.chosen['trials'])} trials)")
+
+
+def _reconstruct_network(
+    job: _Job,
+    writer: Writer,
+    saved: Progress | None,
+    run_dir: Path,
+    stop_now: bool,
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int, float], None],
+) -> Reconstruction:
+    config, units, device = job.config, job.units, job.device
     before = resident_bytes()
-    parts: list[tuple[DataPart, dict[int, Projector]]] = [
-        (part, {factor: plugins.projector.build(finer_geometry(part.geometry, factor), device) for factor in factors})
-        for part in split_parts(tilts, config.hold_out)
-    ]
-    built_bytes = resident_bytes() - before
-    checkpoint = run_dir / CHECKPOINT_NAME
+    parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, device)
     try:
-        if resume:
-            progress = load_progress(checkpoint)
-        else:
-            progress = Progress(0, normalize(parts[0][0].series, parts[0][1][1], device, config.offset, config.positivity))
-        units = progress.normalization
-        fit = _build_fit(tilts, plugins, config, units, parts, device, memory_limit(device, max_memory), built_bytes)
-        if resume:
+        noise_std = float(job.chosen.get("noise_std", 0.0))
+        fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, resident_bytes() - before, noise_std)
+        progress = Progress(0, units, settled=config.model_dump(mode="json"), chosen=job.chosen)
+        if saved is not None:
             states = [regularizer for _, regularizer in fit.regularizers]
-            progress = load_checkpoint(checkpoint, fit.field, fit.optimizer, states, device)
-        say(f"intensity offset {units.offset:.6g} ({config.offset}), density scale {units.scale:.4g}, positive: {units.positive}")
+            progress = load_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, states, device)
         say(str(fit.plan))
         say(f"{fit.num_steps} steps of {min(config.batch_rows, fit.box.shape[1])} rows, from step {progress.step}, on {device}")
         _run(fit, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
         if not stop_now and progress.step < fit.num_steps:
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)
-        _write_prediction(fit, progress.step - 1, writer, units.scale, stop, on_progress)
+        _write_prediction(fit, progress.step - 1, writer, job, stop, on_progress)
         if stop.reason is not None:
             raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
         error = held_out_error(fit, progress.step - 1) if fit.held_out else None
         final = progress.history[-1] if progress.history else {}
+        plan = {"slab_rows": fit.plan.slab_rows, "planned_memory_bytes": fit.plan.total_bytes}
         stopped_early = progress.step < fit.num_steps
-        return Reconstruction(units, fit.plan, progress.step, progress.seconds, final, error, stopped_early)
+        return Reconstruction(config, units, plan, progress.step, progress.seconds, final, error, stopped_early, job.chosen)
     finally:
-        for _, projectors in parts:
-            for projector in projectors.values():
-                projector.close()
+        close_projectors(parts)
+
+
+def reconstruct_adaptive(
+    job: _Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
+) -> Reconstruction:
+    """Write the adaptive field of a series; see `wedge.fit.adaptive`."""
+    started = time.monotonic()
+
+    def go_on() -> bool:
+        return stop.reason is None
+
+    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
+    say(f"signal to noise in the views about {run.spectrum.signal_to_noise:.3g}")
+    settings, chosen = run.choose(go_on)
+    chosen = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5} | chosen
+    if "strength" in chosen:
+        say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
+    projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
+    try:
+        block_rows = run.rows_that_fit(job.limit, taken)
+        shape = job.tilts.geometry.volume_shape
+        chunk = chunk_rows(shape)
+        block_rows = block_rows if block_rows >= shape[1] else max(1, block_rows // chunk * chunk or block_rows)
+        say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
+        run.calibrate(settings, projector, go_on)
+        for rows in slab_ranges(shape[1], block_rows):
+            block = run.block(rows, settings, projector, go_on)
+            if not go_on():
+                break
+            writer.write_rows(rows.start, job.cropped(block).cpu())
+            on_progress(rows.stop, shape[1], float("nan"))
+    finally:
+        projector.close()
+    if stop.reason is not None:
+        message = f"stopped by {stop.reason}; the adaptive field keeps no checkpoint: run it again with --overwrite"
+        raise InterruptedRunError(message) if stop.reason == "SIGINT" else TerminatedError(message)
+    config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
+    plan = {"block_rows": block_rows}
+    steps = settings.rounds * settings.iterations
+    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, None, False, chosen)
 
 
 def _run(

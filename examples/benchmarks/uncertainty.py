@@ -1,0 +1,131 @@
+"""What several seeds are worth: metrics against their number, and whether their spread tells the error.
+
+    python examples/benchmarks/uncertainty.py proteins --snr 0.25 [--seeds 8] [--options="--network voxel"] [--work DIR] [--reuse]
+
+Writes the table of averages over 1, 2, 4, ... seeds, the calibration of the spread over all of them, in ten bins of equally many voxels,
+and a picture of it. Intensities are fitted to the truth first, and the spread by the same scale. ``rank correlation`` is Spearman's, of
+spread and absolute error over all voxels: 1 where the spread orders voxels by their error.
+"""
+
+import argparse
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from casefolder import Case, add_case_arguments, case_of
+from commands import cost, table, wedge, write_results
+from scores import BETTER, score
+from waves import fitted, load
+
+BINS = 10
+
+
+def fit_seeds(case: Case, folder: Path, count: int, options: list[str], reuse: bool) -> list[tuple[Path, dict[str, float]]]:
+    """Fit each seed, and return volumes and costs."""
+    fits = []
+    for seed in range(count):
+        out = folder / f"seed-{seed}.zarr"
+        record = out.with_suffix(".cost.json")
+        if not (reuse and record.exists()):
+            told = wedge("reconstruct", case.tilts, "-o", out, "--seed", seed, *options, "--overwrite")
+            record.write_text(json.dumps(cost(told)))
+        fits.append((out, json.loads(record.read_text())))
+    return fits
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 0 of a flat array, equal values sharing the mean of theirs."""
+    _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
+    first = np.cumsum(counts) - counts
+    return (first + (counts - 1) / 2)[which]
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def error_and_spread(mean: Path, spread: Path, truth: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return absolute errors and spreads of all voxels, in the truth's units."""
+    expected = load(truth)
+    slices, scale = fitted(load(mean), expected)
+    return np.abs(slices - expected).ravel(), np.abs(scale) * load(spread).ravel()
+
+
+def calibration(error: np.ndarray, spread: np.ndarray) -> list[dict[str, Any]]:
+    """Return the mean error and what share of voxels lies within the spread and twice that, in bins of rising spread."""
+    rows = []
+    for number, part in enumerate(np.array_split(np.argsort(spread, kind="stable"), BINS), start=1):
+        e, s = error[part], spread[part]
+        row = {"mean spread": s.mean(), "mean error": e.mean(), "within 1": (e <= s).mean(), "within 2": (e <= 2 * s).mean()}
+        rows.append({"tenth": number, **{key: float(f"{value:.4g}") for key, value in row.items()}})
+    return rows
+
+
+def calibration_picture(rows: list[dict[str, Any]], title: str, path: Path) -> None:
+    """Write a PNG of mean error against mean spread; on the dotted line they are equal."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.2, 4.0), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    axis = figure.subplots()
+    spreads, errors = ([row[key] for row in rows] for key in ("mean spread", "mean error"))
+    positive = [value for value in (*spreads, *errors) if value > 0]
+    axis.plot([min(positive), max(positive)], [min(positive), max(positive)], linestyle=":", color="grey")
+    axis.plot(spreads, errors, marker="o")
+    axis.set(xscale="log", yscale="log", xlabel="mean spread over seeds", ylabel="mean absolute error", title=title)
+    figure.savefig(path)
+
+
+def average_rows(case: Case, fits: list[tuple[Path, dict[str, float]]]) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
+    """Return a row for each number of seeds, and errors and spreads of the last."""
+    rows, count, error, spread = [], 1, np.zeros(0), np.zeros(0)
+    while count <= len(fits):
+        members = [path for path, _ in fits[:count]]
+        mean, std = (members[0].parent / f"{name}-of-{count}.zarr" for name in ("mean", "spread"))
+        wedge("average", *members, "-o", mean, *(["--std", std] if count > 1 else []), "--overwrite")
+        row = {"seeds": count, **score(mean, case.truth).row, "mean error": None, "rms spread": None, "rank correlation": None}
+        if count > 1:
+            error, spread = error_and_spread(mean, std, case.truth)
+            row["mean error"] = float(f"{error.mean():.4g}")
+            row["rms spread"] = float(f"{np.sqrt(np.mean(spread**2)):.4g}")
+            row["rank correlation"] = round(rank_correlation(error, spread), 4)
+        rows.append(row | {"seconds": round(sum(told["seconds"] for _, told in fits[:count]), 1)})
+        count *= 2
+    return rows, error, spread
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_case_arguments(parser)
+    parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--options", default="", help="given to wedge reconstruct, in one word: --options='--passes 20'")
+    parser.add_argument("--reuse", action="store_true", help="take fits that are finished in the folder")
+    args = parser.parse_args()
+    if args.seeds < 2:
+        raise SystemExit("a spread needs two seeds or more")
+    case, options = case_of(args), shlex.split(args.options)
+    suffix = "".join(f"_{part}" for part in re.findall(r"[\w.]+", args.options))
+    name = case.name("uncertainty") + suffix
+    folder = case.folder / f"seeds{suffix}"
+    case.make()
+    folder.mkdir(exist_ok=True)
+    rows, error, spread = average_rows(case, fit_seeds(case, folder, args.seeds, options, args.reuse))
+    title = f"{case.title}, {f'wedge reconstruct {args.options}' if options else 'the default'}, affine intensity fit"
+    words = [*case.words, "--seeds", str(args.seeds), *([f"--options={shlex.join(options)}"] if options else [])]
+    common = {"command": ["python", "examples/benchmarks/uncertainty.py", *words]}
+    path = write_results(name, common | {"case": f"{title}: means of seeds", "better": BETTER, "rows": rows})
+    tenths = calibration(error, spread)
+    used = rows[-1]["seeds"]
+    write_results(f"{name}_calibration", common | {"case": f"{title}: voxels by their spread over {used} seeds", "rows": tenths})
+    calibration_picture(tenths, f"{case.case}, {used} seeds", path.with_name(f"{name}.png"))
+    print(f"{table(rows, BETTER)}\n\n{table(tenths)}")
+    print(f"written to {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""The adaptive field of a whole series, block by block of rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from wedge.data import TiltSeries
+from wedge.draws import seed_for
+from wedge.errors import DeviceError
+from wedge.fit.adaptive import HALO_ROWS, Prior, Scales, Views, adapt
+from wedge.fit.build import Plugins
+from wedge.fit.config import AdaptiveConfig, FitConfig
+from wedge.fit.halves import Halves
+from wedge.fit.normalization import Normalization
+from wedge.fit.sample import busiest_rows
+from wedge.fit.spectrum import Spectrum, measure
+from wedge.fit.tuning import Search, split_views, views_to_judge_by
+from wedge.formats.views import SelectedViews
+from wedge.geometry import TiltGeometry
+from wedge.provenance import resident_bytes
+from wedge.slabs import read_sinograms
+
+SAMPLE_ROWS = 64
+_VOLUMES = 16  # arrays of a block's size that a solution holds at once, spectra included
+_STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
+
+
+class AdaptiveRun:
+    """One adaptive reconstruction.
+
+    Parameters
+    ----------
+    tilts
+        The views, in the geometry of the fitted box.
+    halves
+        Both halves of them, or None.
+    normalization
+        Its offset is taken from the views; the scale plays no part.
+    """
+
+    def __init__(
+        self,
+        tilts: TiltSeries,
+        halves: Halves | None,
+        plugins: Plugins,
+        config: FitConfig,
+        normalization: Normalization,
+        device: torch.device,
+    ) -> None:
+        self._tilts, self._halves, self._config, self._device = tilts, halves, config, device
+        self._plugins, self._offset = plugins, normalization.offset
+        self._geometry = tilts.geometry
+        total = tilts.geometry.detector_shape[0]
+        self._sample = busiest_rows(tilts, min(SAMPLE_ROWS, total))
+        self.spectrum = self._measure()
+        self._scales = Scales()
+
+    def _read(self, series: TiltSeries, rows: range) -> np.ndarray:
+        return read_sinograms(series, rows.start, rows.stop).astype(np.float64) - self._offset
+
+    def _measure(self) -> Spectrum:
+        mean = self._read(self._tilts, self._sample)
+        if self._halves is None:
+            return measure(mean, self._geometry)
+        return measure(mean, self._geometry, mean - self._read(self._halves.second, self._sample))
+
+    def choose(self, go_on: Callable[[], bool]) -> tuple[AdaptiveConfig, dict[str, Any]]:
+        """Choose the strength on views that trials do not see, if ``config.tune`` names it."""
+        config = self._config.adaptive
+        judges = views_to_judge_by(self._geometry.tilt_angles_deg)
+        if "strength" not in self._config.tune or not judges:
+            return config, {}
+        kept, held = split_views(self._tilts, judges)
+        rows = self._sample
+        projectors = [self._plugins.projector.build(part.geometry, self._device) for part in (kept, held)]
+        seen, unseen = (self._tensor(self._read(part.series, rows)) for part in (kept, held))
+        prior = self._prior(len(rows))
+
+        def error(setting: dict[str, Any]) -> float:
+            if not go_on():
+                return float("inf")
+            trial = config.model_copy(update=setting)
+            halves = [Views(self._tensor(part), projectors[0], 2 * self._noise) for part in self._half_rows(rows, kept.series)]
+            density = adapt(Views(seen, projectors[0], self._noise), halves, prior, trial, Scales())
+            return float((projectors[1].project(density) - unseen).square().mean())
+
+        search = Search(error, self._noise)
+        try:
+            found = search.along({"strength": config.strength}, "strength", _STRENGTHS)
+        finally:
+            for projector in projectors:
+                projector.close()
+        trials = [{**tried, "held_out_error": value} for tried, value in search.tried if np.isfinite(value)]
+        return config.model_copy(update=found), found | {"trials": trials}
+
+    @property
+    def _noise(self) -> float:
+        return max(self.spectrum.noise_variance, 1e-12)
+
+    def _tensor(self, block: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(self._device)
+
+    def _half_rows(self, rows: range, like: TiltSeries | None = None) -> list[np.ndarray]:
+        if self._halves is None:
+            return []
+        parts: list[TiltSeries] = [self._halves.first, self._halves.second]
+        if like is not None and isinstance(like.array, SelectedViews):
+            chosen = np.array(like.array.indices)
+            parts = [replace(part, array=SelectedViews(part.array, chosen)) for part in parts]
+        return [self._read(part, rows) for part in parts]
+
+    def _prior(self, num_rows: int) -> Prior:
+        num_z, _, num_x = self._geometry.volume_shape
+        return Prior((num_rows, num_z, num_x), self.spectrum, self._geometry.voxel_size_in_pixels, self._device)
+
+    def rows_that_fit(self, limit: int, operator_bytes: int) -> int:
+        """Return the rows of a block, its halo not counted.
+
+        Raises
+        ------
+        DeviceError
+            If not even one row fits beside its halo.
+        """
+        num_z, total, num_x = self._geometry.volume_shape
+        rays = self._geometry.num_tilts * self._geometry.detector_shape[1]
+        row_bytes = 4 * (_VOLUMES * num_z * num_x + 6 * rays)
+        taken = operator_bytes + (resident_bytes() if self._device.type == "cpu" else 0)
+        rows = int((limit - taken) // row_bytes)
+        if rows >= total:
+            return total
+        rows -= 2 * HALO_ROWS
+        if rows < 1:
+            least = taken + (2 * HALO_ROWS + 1) * row_bytes
+            raise DeviceError(
+                f"memory limit of {limit / 2**20:.0f} MiB is too small for {2 * HALO_ROWS + 1} slices of {num_z} x {num_x} voxels: "
+                f"allow at least {least / 2**20 + 1:.0f} MiB (--max-memory), or give --margin 0"
+            )
+        return rows
+
+    def calibrate(self, config: AdaptiveConfig, projector: Any, go_on: Callable[[], bool]) -> None:
+        """Find the means of the local strength on the sample rows, which every block then shares."""
+        self._solve(self._sample, config, projector, go_on, perturbed=False)
+
+    def block(self, rows: range, config: AdaptiveConfig, projector: Any, go_on: Callable[[], bool]) -> torch.Tensor:
+        """Return the density of rows, ``(y, z, x)``, solved together with their halo."""
+        total = self._geometry.detector_shape[0]
+        wide = range(max(0, rows.start - HALO_ROWS), min(total, rows.stop + HALO_ROWS))
+        density = self._solve(wide, config, projector, go_on, perturbed=True)
+        return density[rows.start - wide.start : rows.stop - wide.start]
+
+    def _solve(self, rows: range, config: AdaptiveConfig, projector: Any, go_on: Callable[[], bool], *, perturbed: bool) -> torch.Tensor:
+        share = self._config.perturbation if perturbed else 0.0
+        block = self._read(self._tilts, rows)
+        start = None
+        if share > 0:
+            # What the last round departs from is a draw of the prior, and its views are drawn around the measured ones.
+            block = block + share * self._noise**0.5 * self._draws("perturbation", rows, block.shape[1:])
+            num_z, _, num_x = self._geometry.volume_shape
+            start = self._tensor(share * self._draws("prior", rows, (num_z, num_x)))
+        halves = [Views(self._tensor(part), projector, 2 * self._noise) for part in self._half_rows(rows)]
+        views = Views(self._tensor(block), projector, self._noise)
+        return adapt(views, halves, self._prior(len(rows)), config, self._scales, start, go_on)
+
+    def _draws(self, purpose: str, rows: range, shape: tuple[int, ...]) -> np.ndarray:
+        """Return normal numbers ``(y, *shape)`` of each row's own stream."""
+        return np.stack(
+            [np.random.Generator(np.random.Philox(seed_for(self._config.seed, purpose, row))).normal(size=shape) for row in rows]
+        )
+
+
+def operator_bytes(plugins: Plugins, geometry: TiltGeometry, device: torch.device) -> tuple[Any, int]:
+    """Build the projector of the whole series, and tell what it takes beside what the process has already."""
+    before = resident_bytes()
+    projector = plugins.projector.build(geometry, device)
+    grown = resident_bytes() - before if device.type == "cpu" else 0
+    return projector, max(0, projector.memory_bytes(0) - max(0, grown))

@@ -1,0 +1,66 @@
+"""Two independent halves of one tilt series: the same views, taken or counted twice with noise of their own."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from wedge.data import ArrayLike3D, TiltSeries
+from wedge.errors import InputError
+
+
+class MeanViews:
+    """The mean of two ``(tilt, y, x)`` arrays, read when it is asked for."""
+
+    def __init__(self, first: ArrayLike3D, second: ArrayLike3D) -> None:
+        self._first, self._second = first, second
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Counts along the three axes."""
+        return self._first.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type of one value."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a part of both and average it."""
+        first, second = (np.asarray(part[key], dtype=np.float32) for part in (self._first, self._second))
+        return np.asarray((first + second) / 2)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Both halves and their mean, which is what is fitted."""
+
+    first: TiltSeries
+    second: TiltSeries
+
+    @property
+    def mean(self) -> TiltSeries:
+        """The mean of both, in the first one's geometry."""
+        return replace(self.first, array=MeanViews(self.first.array, self.second.array))
+
+
+def pair_halves(first: TiltSeries, second: TiltSeries) -> Halves:
+    """Return two halves of one series.
+
+    Raises
+    ------
+    InputError
+        If shapes or angles differ: they are not of the same views.
+    """
+    if first.array.shape != second.array.shape:
+        raise InputError(
+            f"halves differ in shape (tilt, y, x): {first.name} has {tuple(first.array.shape)}, {second.name} has "
+            f"{tuple(second.array.shape)}; --half takes the same views a second time"
+        )
+    apart = np.abs(np.subtract(first.geometry.tilt_angles_deg, second.geometry.tilt_angles_deg)).max()
+    if apart > 0.01:
+        raise InputError(
+            f"halves differ in tilt angles by up to {apart:.2f} degrees: {first.name}, {second.name}; "
+            "--half takes the same views a second time"
+        )
+    return Halves(first, second)

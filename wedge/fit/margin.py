@@ -1,0 +1,75 @@
+"""How far the field goes on beyond the volume in x.
+
+A tilted ray that meets the detector has crossed the specimen far outside the volume above it. Where the specimen goes on there, that density
+must have a place in the field, or it is put into the volume, as bright edges and streaks.
+"""
+
+import math
+
+import numpy as np
+
+from wedge.fit.normalization import noise_level
+from wedge.geometry import TiltGeometry
+
+_MOSTLY_OUTSIDE = 0.5
+_FULL_SHARE = 0.4
+_WIDEST = 1.5  # volume widths to either side; steeper views than 60 degrees would ask for more than they tell
+_STEP = 8
+
+
+def needed_margin(geometry: TiltGeometry) -> int:
+    """Return the voxels beyond either side of the volume that rays reach within its thickness, a multiple of 8."""
+    num_z, _, num_x = geometry.volume_shape
+    voxel = geometry.voxel_size_in_pixels
+    half_width = (geometry.detector_shape[1] / 2 + abs(geometry.axis_offset_pixels)) / voxel
+    half_thickness = num_z / 2 + abs(geometry.volume_centre_pixels[0]) / voxel
+    centre = abs(geometry.volume_centre_pixels[1]) / voxel
+    reach = 0.0
+    for angle in geometry.tilt_angles_rad:
+        cosine = max(abs(math.cos(angle)), 1e-3)
+        reach = max(reach, (half_width + half_thickness * abs(math.sin(angle))) / cosine)
+    missing = max(0.0, min(reach + centre - num_x / 2, _WIDEST * num_x))
+    return _STEP * math.ceil(missing / _STEP)
+
+
+def outside_share(sinograms: np.ndarray, geometry: TiltGeometry) -> float:
+    """Return the power of rays that run mostly outside the volume, relative to that of all rays, noise left out of both.
+
+    Parameters
+    ----------
+    sinograms
+        ``(y, tilt, x)`` intensities without their offset.
+    """
+    outside = _share_inside(geometry) < _MOSTLY_OUTSIDE
+    if not outside.any() or outside.all():
+        return 0.0
+    noise = noise_level(sinograms) ** 2
+    power = sinograms.astype(np.float64) ** 2
+    whole = float(power.mean()) - noise
+    return 0.0 if whole <= 0 else (float(power[:, outside].mean()) - noise) / whole
+
+
+def fitted_margin(margin: int | str, sinograms: np.ndarray, geometry: TiltGeometry) -> int:
+    """Return the margin in voxels: as told, or found from ``(y, tilt, x)`` intensities without their offset."""
+    if margin != "auto":
+        return int(margin)
+    return needed_margin(geometry) if outside_share(sinograms, geometry) > _FULL_SHARE else 0
+
+
+def widened(geometry: TiltGeometry, margin: int) -> TiltGeometry:
+    """Return the same views around a volume with ``margin`` voxels more on either side in x."""
+    num_z, num_y, num_x = geometry.volume_shape
+    return geometry.with_volume((num_z, num_y, num_x + 2 * margin), geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
+
+
+def _share_inside(geometry: TiltGeometry) -> np.ndarray:
+    """Return which part of each ray's way through the specimen's thickness lies in the volume, ``(tilt, x)``."""
+    num_z, _, num_x = geometry.volume_shape
+    voxel = geometry.voxel_size_in_pixels
+    centre_z, centre_x = geometry.volume_centre_pixels
+    width = geometry.detector_shape[1]
+    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
+    z = (np.arange(num_z) - (num_z - 1) / 2) * voxel + centre_z
+    angles = geometry.tilt_angles_rad[:, None, None]
+    x = (s[None, :, None] - z * np.sin(angles)) / np.where(np.abs(np.cos(angles)) < 1e-3, 1e-3, np.cos(angles))
+    return (np.abs(x - centre_x) <= num_x * voxel / 2).mean(axis=2)
