@@ -11,12 +11,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
+TINY = ["spheres", "--shape", "16", "24", "32"]
 ARGUMENTS = {
     "needle.py": ["-o", "{out}", "--passes", "1"],
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],
     "benchmarks/settings.py": ["--variants", "voxel", "--work", "{out}"],
+    "benchmarks/cases.py": ["proteins", "--shape", "32", "32", "48", "--seed", "100", "-o", "{out}"],
+    "benchmarks/quality.py": [*TINY, "--methods", "fbp-ramp", "sirt", "average-2", "--work", "{out}"],
+    "benchmarks/waves.py": [*TINY, "--methods", "fbp-ramp", "sirt", "--work", "{out}"],
+    "benchmarks/uncertainty.py": [*TINY, "--seeds", "2", "--work", "{out}"],
+    "benchmarks/slabs.py": ["--shape", "16", "24", "32", "--batches", "16", "--limits", "1GB", "--work", "{out}"],
+    "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],
 }
 """Scripts, and what makes them quick; ``WEDGE_PASSES=1`` shortens every fit beside."""
 NEED_LARGER_DATA = {"data/make_needle.py"}

@@ -211,6 +211,7 @@ def main() -> None:
     args = parser.parse_args()
     shape = tuple(args.shape or ((64, 128, 128) if args.case == "cryo" else (64, 160, 160)))
     make_proteins(args.output, shape, snr=args.snr, seed=args.seed, contrast=args.contrast, offset=args.offset, cryo=args.case == "cryo")
+    print(args.output)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ class SirenSlices(torch.nn.Module):
         return owners.long().tolist(), (2 * (positions / self._options.rows - owners) - 1).float()
 
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
-        """Bound for a forward and a backward pass over ``(y, z, x)`` points: two arrays per hidden layer, stacked parameters, room to work."""
+        """Bound for a forward and a backward pass over ``(y, z, x)`` points: two arrays per hidden layer, stacked parameters, and room."""
         rows, nz, nx = lattice_shape
         width, depth = self._options.width, self._options.depth
         parameters = (depth - 1) * width * (width + 1) + 5 * width + 1

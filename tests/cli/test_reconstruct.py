@@ -152,7 +152,7 @@ def test_terminated_before_the_fit_is_143(tilts, tmp_path):
         (["--network", "voxle"], 2, "voxel"),
         (["--projector", "tortch"], 2, "torch"),
         (["--regularizer", "tw:weight=1"], 2, "tv"),
-        (["--network-opt", "levls=3"], 2, "levels"),
+        (["--network-opt", "spacng=3"], 2, "spacing"),
         (["--projector-opt", "modell=strip"], 2, "model"),
         (["--regularizer", "tv:wait=1"], 2, "wait"),
         (["--regularizer", "tv:weight=heavy"], 2, "weight"),
@@ -165,7 +165,7 @@ def test_terminated_before_the_fit_is_143(tilts, tmp_path):
         (["--config", "nowhere.toml"], 3, "nowhere.toml"),
         (["--max-memory", "1MB"], 6, "too small for one slice"),
         (["--max-memory", "lots"], 2, "lots"),
-        (["--learning-rate", "1e9", "--positivity", "off", "--passes", "40"], 7, "diverged"),
+        (["--learning-rate", "1e9", "--method", "network", "--positivity", "off", "--passes", "40"], 7, "diverged"),
     ],
 )
 def test_bad_options_are_one_line(wedge, tilts, tmp_path, options, code, words):

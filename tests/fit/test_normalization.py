@@ -161,14 +161,32 @@ def test_views_of_zero_mean_are_not_positive(sinograms, snr):
 
 
 @pytest.mark.parametrize("snr", [1e6, 4.0, 0.25])
-def test_inverted_contrast_is_not_positive(sinograms, projector, snr):
+def test_dark_particles_are_positive_under_a_negative_scale(sinograms, projector, snr):
     noise = np.random.default_rng(7).normal(0, sinograms.std() / np.sqrt(snr), sinograms.shape)
-    assert not units(noise - sinograms, projector, simulated=True).positive
+    bright, dark = units(noise + sinograms, projector, simulated=True), units(-noise - sinograms, projector, simulated=True)
+    assert dark.positive
+    assert bright.positive
+    assert dark.scale == pytest.approx(-bright.scale, rel=1e-5)
     # The background is found whatever the contrast.
     if snr == 1e6:
         found = units(noise - sinograms + 30, projector)
         assert found.offset == pytest.approx(30, abs=0.05)
-        assert not found.positive
+        assert found.positive
+        assert found.scale < 0
+
+
+def test_density_of_both_signs_has_the_mean_for_its_offset(sinograms, projector):
+    centred = sinograms - sinograms.mean(axis=2, keepdims=True)
+    found = units(centred + 30, projector)
+    assert not found.positive
+    assert found.scale > 0
+    assert found.offset == pytest.approx(float(sample_rows(series(centred + 30)).mean()), rel=1e-6)
+
+
+def test_offset_of_a_noisy_background_is_found(sinograms):
+    sigma = 2 * sinograms.std()
+    noisy = sinograms + 50 * sigma + np.random.default_rng(5).normal(0, sigma, sinograms.shape)
+    assert abs(estimate_offset(noisy) - 50 * sigma) < 0.4 * sigma
 
 
 def test_a_constant_off_a_positive_series_is_a_background(sinograms, projector):

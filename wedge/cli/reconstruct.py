@@ -198,28 +198,6 @@ def _option_layer(
     return layer
 
 
-_DECIDED_BY = {
-    "blur_voxels": ("blur_voxels",),
-    "regularizer": ("regularizers",),
-    "weighting": ("data_term",),
-    "oversampling": ("oversampling",),
-    "strength": ("adaptive",),
-}
-"""The settings that take a tunable out of the data's hands when they are given."""
-
-
-def _free(settings: dict[str, Any], given: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what is left to the data to choose, and the method: who names a network means it."""
-    free: dict[str, Any] = {}
-    if not any("tune" in layer for layer in given):
-        decided = {key for layer in given for key in layer}
-        names = settings.get("tune", ())
-        free["tune"] = [name for name in names if not decided & set(_DECIDED_BY.get(name, ()))]
-    if any("network" in layer for layer in given) and not any("method" in layer for layer in given):
-        free["method"] = "network"
-    return free
-
-
 class _Run:
     """One reconstruction from the command line."""
 
@@ -252,27 +230,24 @@ class _Run:
         fit_config, plugins = resolve_plugins(config, registry)
         observers = dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
-        limit = parse_memory(self.max_memory) if self.max_memory else None
-        device = resolve_device(self.device)
+        limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.device)
         inputs = recorded | self.inputs
         series = formats.open_tilts(self.tilts, **inputs, on_note=say)
         other = formats.open_tilts(self.half, **inputs, on_note=say) if self.half else None
         geometry = series.geometry
         with formats.create_volume(
             self.output,
-            geometry.volume_shape,
-            voxel_size_angstrom=geometry.voxel_size_angstrom,
-            tilt_angles_deg=geometry.tilt_angles_deg,
-            overwrite=self.overwrite,
-        ) as writer:
+            geometry.volume_shape, voxel_size_angstrom=geometry.voxel_size_angstrom,
+            tilt_angles_deg=geometry.tilt_angles_deg, overwrite=self.overwrite,
+        ) as writer:  # fmt: skip
             prepare_run_dir(self.run_dir, series, fit_config, resume=self.resume, overwrite=self.overwrite, input_options=inputs)
             stop = StopRequest()
             with stop_on_signals(stop), fit_progress() as show:
                 result = reconstruct(
-                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, half=other, max_memory=limit, resume=self.resume,
-                    stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say, on_progress=show,
+                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, half=other, max_memory=limit,
+                    resume=self.resume, stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say,
+                    on_progress=show,
                 )  # fmt: skip
-            chosen = [plugins.network, plugins.projector, *plugins.regularizers]
             record = clock.record(
                 sys.argv,
                 {"fit": result.config.model_dump(mode="json"), "input": inputs},
@@ -281,7 +256,7 @@ class _Run:
                     path for path in (self.tilts, self.half, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None
                 ],
                 device=str(device),
-                distributions=sorted({resolved.entry.distribution for resolved in chosen}),
+                distributions=sorted({part.entry.distribution for part in [plugins.network, plugins.projector, *plugins.regularizers]}),
             )
             writer.commit(record | {"fit": result.summary()})
         # What a finished run leaves is the record and the log; its checkpoint would only take room.
@@ -293,7 +268,7 @@ class _Run:
         from wedge.defaults import preset as load_preset
         from wedge.defaults import reconstruct_settings
         from wedge.fit.run_dir import stored_config, stored_inputs
-        from wedge.fit.settings import merge, read_config_file, validate
+        from wedge.fit.settings import left_to_the_data, merge, read_config_file, validate
 
         if self.resume:
             stored = stored_config(self.run_dir)
@@ -305,4 +280,4 @@ class _Run:
         layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
         network = merge(layers)["network"]["name"]
         settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
-        return validate(settings | _free(settings, layers[1:])), inputs
+        return validate(settings | left_to_the_data(settings, layers[1:])), inputs

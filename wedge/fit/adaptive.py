@@ -1,12 +1,12 @@
 """The adaptive field: the most probable density under a prior that is measured on the views alone.
 
-A priori the density is ``f = G (m u)`` with independent normal ``u``: the filter G gives it the spectrum that the views show, the same in all
-directions, and the local strength ``m`` lets it be where density was found, and not elsewhere. Then ``f`` is the minimum of
+A priori the density is ``f = G (m u)`` with independent normal ``u``: the filter G gives it the spectrum that the views show, the same in
+all directions, and the local strength ``m`` lets it be where density was found, and not elsewhere. Then ``f`` is the minimum of
 
     |P f - p|^2 / (strength * noise variance) + |u|^2,
 
-a linear problem that conjugate gradients solve in a few steps. The strength ``m`` is measured on the solution, and so on for some rounds. What
-is missing in one direction is so filled by what the views say about place and detail, and by nothing else; in noise, what is not
+a linear problem that conjugate gradients solve in a few steps. The strength ``m`` is measured on the solution, and so on for some rounds.
+What is missing in one direction is so filled by what the views say about place and detail, and by nothing else; in noise, what is not
 supported by the views is left out, frequency by frequency and place by place, as in a Wiener filter.
 
 References
@@ -35,7 +35,7 @@ class Prior:
 
     def __init__(self, shape: tuple[int, int, int], spectrum: Spectrum, voxel_size_in_pixels: float, device: torch.device) -> None:
         rows, num_z, num_x = shape
-        self._shape = shape
+        self.shape = shape
         ky, kz, kx = frequency_grid((rows, num_z, num_x), real=True, device=device)
         frequency = (ky.square() + kz.square() + kx.square()).sqrt() / voxel_size_in_pixels
         # White noise of variance 1 has the power of a voxel's volume.
@@ -43,7 +43,7 @@ class Prior:
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Filter ``(y, z, x)``; the filter is its own transpose."""
-        return torch.fft.irfftn(torch.fft.rfftn(values) * self.amplitude, s=self._shape)
+        return torch.fft.irfftn(torch.fft.rfftn(values) * self.amplitude, s=self.shape)
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,15 @@ def smoothed(values: torch.Tensor, sigma: float) -> torch.Tensor:
     distance = torch.arange(-reach, reach + 1, device=values.device) / sigma
     kernel = torch.exp(-0.5 * distance.square())
     kernel = kernel / kernel.sum()
-    for axis in range(3):
-        count = values.shape[axis]
-        places = (torch.arange(count, device=values.device)[:, None] + torch.arange(-reach, reach + 1, device=values.device)).clamp(
-            0, count - 1
-        )
-        band = torch.zeros(count, count, device=values.device).scatter_add_(1, places, kernel.expand(count, -1).contiguous())
-        values = torch.tensordot(values, band, dims=([axis], [1])).movedim(-1, axis)
-    return values
+    rows, num_z, num_x = values.shape
+
+    def band(count: int) -> torch.Tensor:
+        steps = torch.arange(-reach, reach + 1, device=values.device)
+        places = (torch.arange(count, device=values.device)[:, None] + steps).clamp(0, count - 1)
+        return torch.zeros(count, count, device=values.device).scatter_add_(1, places, kernel.expand(count, -1).contiguous())
+
+    values = band(num_z) @ (values @ band(num_x).T)
+    return (band(rows) @ values.flatten(1)).view(rows, num_z, num_x)
 
 
 def local_strength(energy: torch.Tensor, config: AdaptiveConfig, scales: Scales, which: int) -> torch.Tensor:
@@ -147,9 +148,7 @@ def adapt(
     on_round
         Called before each round; False ends.
     """
-    rows, _, _ = views.sinograms.shape
-    shape = prior._shape
-    strength = torch.ones(shape, device=views.sinograms.device)
+    strength = torch.ones(prior.shape, device=views.sinograms.device)
     density = torch.zeros_like(strength)
     told = [Views(part.sinograms, part.projector, config.strength * part.noise_variance) for part in (views, *halves)]
     for which in range(config.rounds):

@@ -1,5 +1,6 @@
 """The adaptive field of a whole series, block by block of rows."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,19 +10,22 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.draws import seed_for
-from wedge.errors import DeviceError
+from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
 from wedge.fit.adaptive import HALO_ROWS, Prior, Scales, Views, adapt
 from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
 from wedge.fit.halves import Halves
+from wedge.fit.job import Job, Reconstruction
+from wedge.fit.loop import StopRequest
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
 from wedge.fit.spectrum import Spectrum, measure
 from wedge.fit.tuning import Search, split_views, views_to_judge_by
 from wedge.formats.views import SelectedViews
 from wedge.geometry import TiltGeometry
+from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import read_sinograms
+from wedge.slabs import chunk_rows, read_sinograms, slab_ranges
 
 SAMPLE_ROWS = 64
 _VOLUMES = 16  # arrays of a block's size that a solution holds at once, spectra included
@@ -177,3 +181,43 @@ def operator_bytes(plugins: Plugins, geometry: TiltGeometry, device: torch.devic
     projector = plugins.projector.build(geometry, device)
     grown = resident_bytes() - before if device.type == "cpu" else 0
     return projector, max(0, projector.memory_bytes(0) - max(0, grown))
+
+
+def reconstruct_adaptive(
+    job: Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
+) -> Reconstruction:
+    """Write the adaptive field of a series; see `wedge.fit.adaptive`."""
+    started = time.monotonic()
+
+    def go_on() -> bool:
+        return stop.reason is None
+
+    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
+    say(f"signal to noise in the views about {run.spectrum.signal_to_noise:.3g}")
+    settings, chosen = run.choose(go_on)
+    chosen = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5} | chosen
+    if "strength" in chosen:
+        say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
+    projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
+    try:
+        block_rows = run.rows_that_fit(job.limit, taken)
+        shape = job.tilts.geometry.volume_shape
+        chunk = chunk_rows(shape)
+        block_rows = block_rows if block_rows >= shape[1] else max(1, block_rows // chunk * chunk or block_rows)
+        say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
+        run.calibrate(settings, projector, go_on)
+        for rows in slab_ranges(shape[1], block_rows):
+            block = run.block(rows, settings, projector, go_on)
+            if not go_on():
+                break
+            writer.write_rows(rows.start, job.cropped(block).cpu())
+            on_progress(rows.stop, shape[1], float("nan"))
+    finally:
+        projector.close()
+    if stop.reason is not None:
+        message = f"stopped by {stop.reason}; the adaptive field keeps no checkpoint: run it again with --overwrite"
+        raise InterruptedRunError(message) if stop.reason == "SIGINT" else TerminatedError(message)
+    config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
+    plan = {"block_rows": block_rows}
+    steps = settings.rounds * settings.iterations
+    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, None, False, chosen)

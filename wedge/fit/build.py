@@ -9,7 +9,7 @@ from wedge.data import TiltSeries
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart, DataTerm, Perturbation
 from wedge.fit.loop import Fit
-from wedge.fit.memory import plan_memory
+from wedge.fit.memory import MemoryPlan, plan_memory
 from wedge.fit.model import build_field, build_optimizer, half_precision_pays
 from wedge.fit.normalization import Normalization
 from wedge.fit.observers import ObserverGroup
@@ -57,8 +57,9 @@ def build_fit(
     limit: int,
     built_bytes: int,
     noise_std: float = 0.0,
+    plan: MemoryPlan | None = None,
 ) -> Fit:
-    """Build the field, its optimizer and the data terms, and plan the memory; the fitted part comes first."""
+    """Build the field, its optimizer and the data terms, and plan the memory unless that was done; the fitted part comes first."""
     geometry = tilts.geometry
     box = FieldBox(geometry.volume_shape)
     half = config.precision == "bfloat16" or (config.precision == "auto" and half_precision_pays(device))
@@ -69,7 +70,7 @@ def build_fit(
     optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas)
     projectors = parts[0][1]
     finer = projectors[config.oversampling] if config.oversampling > 1 else None
-    plan = plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)
+    plan = plan or plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)
     noise = Perturbation(config.perturbation * noise_std, config.seed)
     terms = [
         DataTerm(part, by_factor[1], normalization, config.data_term, device, plan.resident, by_factor, noise) for part, by_factor in parts

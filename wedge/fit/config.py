@@ -70,11 +70,11 @@ class AdaptiveConfig(_Frozen):
 class FitConfig(_Frozen):
     """A whole fit.
 
-    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; or ``auto``: adaptive where the density has both signs.
+    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; or ``auto``: adaptive where density has both signs.
     ``tune`` names the settings that held-out views choose before the fit, see `wedge.fit.tuning`. ``blur_voxels`` is the standard deviation
-    of a Gaussian that bounds the detail of the field. ``margin`` is how many voxels the field goes on beyond the volume on either side in x,
-    ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of the
-    measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
+    of a Gaussian that bounds the detail of the field. ``margin`` is how many voxels the field goes on beyond the volume on either side in
+    x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
+    the measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
 
     ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once.
     ``passes`` counts how often each row is seen. From the fraction ``oversampling_start`` of the steps on the field is projected from

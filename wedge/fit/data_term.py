@@ -75,7 +75,7 @@ def residual_weight(num_fft: int, config: DataTermConfig, device: torch.device) 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """White noise of standard deviation ``std`` that a seed adds to each row of the views that are fitted; the same however rows are read."""
+    """White noise of standard deviation ``std`` that a seed adds to the views that are fitted; the same however rows are read."""
 
     std: float
     seed: int

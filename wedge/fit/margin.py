@@ -1,7 +1,7 @@
 """How far the field goes on beyond the volume in x.
 
-A tilted ray that meets the detector has crossed the specimen far outside the volume above it. Where the specimen goes on there, that density
-must have a place in the field, or it is put into the volume, as bright edges and streaks.
+A tilted ray that meets the detector has crossed the specimen far outside the volume above it. Where the specimen goes on there, that
+density must have a place in the field, or it is put into the volume, as bright edges and streaks.
 """
 
 import math

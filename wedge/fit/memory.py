@@ -1,5 +1,7 @@
 """How many rows fit into memory at once. The plan is made and told before the run; it never changes the result."""
 
+import ctypes
+import gc
 import math
 from dataclasses import dataclass
 
@@ -58,6 +60,15 @@ def memory_limit(device: torch.device, asked: int | None) -> int:
     return resident_bytes() + int(_SHARE_OF_FREE * available_memory_bytes())
 
 
+def release_unused() -> None:
+    """Give freed memory back to the system where the C library can: what stays in the process counts against the plan that follows."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        return
+
+
 def plan_memory(
     network: torch.nn.Module,
     projector: Projector,
@@ -72,7 +83,7 @@ def plan_memory(
     """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
 
     ``finer`` is the projector of the oversampled lattice, where the fit has one; ``built_bytes`` is what the process grew by while the
-    projectors were built.
+    projectors were built; less than nothing keeps that much room free.
 
     Raises
     ------
@@ -86,7 +97,7 @@ def plan_memory(
     if device.type == "cpu":
         # Operators that were built already are in memory, and in what the projectors say that they need: they count once.
         operators = projector.memory_bytes(0) + (finer.memory_bytes(0) if finer else 0)
-        fixed += resident_bytes() + _FIRST_USE_BYTES - max(0, min(built_bytes, operators))
+        fixed += resident_bytes() + _FIRST_USE_BYTES - min(built_bytes, operators)
     estimate = getattr(network, "memory_bytes", None)
 
     def slab_bytes(rows: int) -> int:

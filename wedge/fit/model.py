@@ -19,8 +19,8 @@ _SHIFT = 0.1
 class Field(torch.nn.Module):
     """A network's raw values as normalized density: unchanged, or through a softplus where density is positive.
 
-    The softplus bends over a tenth of the normalized density and starts at 0.03, so that the fit begins near empty space. A blur, where there
-    is one, comes last, so that a positive density stays positive.
+    The softplus bends over a tenth of the normalized density and starts at 0.03, so that the fit begins near empty space. A blur, where
+    there is one, comes last, so that a positive density stays positive.
     """
 
     def __init__(self, network: torch.nn.Module, positive: bool, half_precision: bool, blur: Blur | None = None) -> None:

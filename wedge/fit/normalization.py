@@ -20,6 +20,7 @@ from wedge.slabs import read_sinograms
 _SAMPLE_ROWS = 32
 _BLOCK = 8
 _NOISY_SHARE = 0.5
+_ALIKE = 1.15
 _NEGATIVE_SHARE = 0.05
 _MOST_NEGATIVE_SHARE = 0.25
 _NORMAL_QUARTILE = 0.6745
@@ -72,9 +73,11 @@ def half_sample_mode(values: np.ndarray) -> float:
 def estimate_offset(sinograms: np.ndarray) -> float:
     """Return the background intensity, taken to be the most frequent one, of ``(y, tilt, x)`` intensities."""
     # The mode of all views beats a low percentile: that moves with the noise.
-    if noise_level(sinograms) > _NOISY_SHARE * float(sinograms.std()):
-        # Noise broadens the background until its mode is anywhere: means of neighbours bring it back.
-        sinograms = _block_means(sinograms)
+    if sinograms.ndim == 3 and noise_level(sinograms) > _NOISY_SHARE * float(sinograms.std()):
+        # Noise broadens the background until its mode is anywhere: means of neighbours bring it back, if neighbours are alike at all.
+        means = _block_means(sinograms)
+        if means.size > 100 and _BLOCK * float(means.var()) > _ALIKE * float(sinograms.var()):
+            sinograms = means
     return half_sample_mode(sinograms)
 
 
@@ -120,7 +123,8 @@ def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, off
     Parameters
     ----------
     offset
-        ``"auto"``: the background for measured data, the mean where density has both signs, 0 for simulated data; ``"none"``: 0; or a value.
+        ``"auto"``: the background for measured data, the mean where density has both signs, 0 for simulated data; ``"none"``: 0; or a
+        value.
     positivity
         ``"on"``, ``"off"`` or ``"auto"``: on for density that is brighter, or darker, than its background.
 

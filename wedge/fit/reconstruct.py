@@ -1,25 +1,23 @@
 """A whole reconstruction: set up, fit or go on with a fit, predict, commit."""
 
 import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import InterruptedRunError, StoppedError, TerminatedError, WedgeError
-from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
+from wedge.errors import InterruptedRunError, StoppedError, WedgeError
+from wedge.fit.adaptive_run import reconstruct_adaptive
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import split_parts
-from wedge.fit.halves import Halves, pair_halves
+from wedge.fit.halves import pair_halves
+from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
-from wedge.fit.margin import fitted_margin, widened
+from wedge.fit.margin import fitted_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.run_dir import LOG_NAME
@@ -36,40 +34,8 @@ _NOISE_FREE = 1000.0
 """Signal to noise from which on what is taken for noise is detail."""
 
 
-@dataclass(frozen=True)
-class Reconstruction:
-    """What a finished fit says of itself, beside the volume it wrote."""
-
-    config: FitConfig
-    normalization: Normalization
-    plan: dict[str, int]
-    steps: int
-    fit_seconds: float
-    final: dict[str, float]
-    held_out_error: float | None
-    stopped_early: bool
-    chosen: dict[str, Any] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, Any]:
-        """Return plain data for records and ``--json``."""
-        return {
-            "offset": self.normalization.offset,
-            "scale": self.normalization.scale,
-            "positive": self.normalization.positive,
-            "method": self.config.method,
-            "margin": self.config.margin,
-            "chosen": self.chosen,
-            **self.plan,
-            "steps": self.steps,
-            "fit_seconds": self.fit_seconds,
-            "final_loss": self.final,
-            "held_out_error": self.held_out_error,
-            "stopped_early": self.stopped_early,
-        }
-
-
 def _write_prediction(
-    fit: Fit, step: int, writer: Writer, job: "_Job", stop: StopRequest, on_progress: Callable[[int, int, float], None]
+    fit: Fit, step: int, writer: Writer, job: Job, stop: StopRequest, on_progress: Callable[[int, int, float], None]
 ) -> None:
     shape = job.tilts.geometry.volume_shape
     for rows in slab_ranges(shape[1], chunk_rows(shape)):
@@ -85,31 +51,6 @@ def _stopped(reason: str, run_dir: Path, progress: Progress, num_steps: int) -> 
         "continue with --resume, or take the present result with --resume --stop-now"
     )
     return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
-
-
-@dataclass
-class _Job:
-    """What both kinds of fit are told."""
-
-    tilts: TiltSeries
-    halves: Halves | None
-    plugins: Plugins
-    config: FitConfig
-    units: Normalization
-    margin: int
-    device: torch.device
-    limit: int
-    chosen: dict[str, Any] = field(default_factory=dict)
-    noise_std: float = 0.0
-
-    @property
-    def wide(self) -> TiltSeries:
-        """The series around the fitted box, margins included."""
-        return replace(self.tilts, geometry=widened(self.tilts.geometry, self.margin))
-
-    def cropped(self, slices: torch.Tensor) -> torch.Tensor:
-        """Return ``(y, z, x)`` slices of the fitted box without its margins."""
-        return slices[:, :, self.margin : slices.shape[2] - self.margin]
 
 
 def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
@@ -175,11 +116,11 @@ def reconstruct(
     saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
     if saved is not None:
         settled = FitConfig.model_validate(saved.settled) if saved.settled else config
-        job = _Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
+        job = Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
     else:
         units, margin = _units(whole, plugins, config, device)
         settled = config.model_copy(update={"margin": margin, "method": chosen_method(config, units)})
-        job = _Job(whole, halves, plugins, settled, units, margin, device, 0)
+        job = Job(whole, halves, plugins, settled, units, margin, device, 0)
     job.limit = memory_limit(device, max_memory)
     units = job.units
     sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
@@ -200,7 +141,7 @@ def chosen_method(config: FitConfig, units: Normalization) -> str:
     return "network" if units.positive else "adaptive"
 
 
-def _tune(job: _Job, stop: StopRequest, say: Callable[[str], None]) -> None:
+def _tune(job: Job, stop: StopRequest, say: Callable[[str], None]) -> None:
     """Let the data choose what they are to choose."""
     sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
     sinograms = sample_rows(sample) - job.units.offset
@@ -216,6 +157,7 @@ def _tune(job: _Job, stop: StopRequest, say: Callable[[str], None]) -> None:
         job.noise_std,
         job.device,
         job.limit,
+        job.tilts.geometry.detector_shape[0],
         lambda: stop.reason is None,
     )
     job.chosen = {"signal_to_noise": spectrum.signal_to_noise, "noise_std": job.noise_std} | job.chosen
@@ -225,7 +167,7 @@ def _tune(job: _Job, stop: StopRequest, say: Callable[[str], None]) -> None:
 
 
 def _reconstruct_network(
-    job: _Job,
+    job: Job,
     writer: Writer,
     saved: Progress | None,
     run_dir: Path,
@@ -240,7 +182,7 @@ def _reconstruct_network(
     parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, device)
     try:
         noise_std = float(job.chosen.get("noise_std", 0.0))
-        fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, resident_bytes() - before, noise_std)
+        fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, max(0, resident_bytes() - before), noise_std)
         progress = Progress(0, units, settled=config.model_dump(mode="json"), chosen=job.chosen)
         if saved is not None:
             states = [regularizer for _, regularizer in fit.regularizers]
@@ -260,46 +202,6 @@ def _reconstruct_network(
         return Reconstruction(config, units, plan, progress.step, progress.seconds, final, error, stopped_early, job.chosen)
     finally:
         close_projectors(parts)
-
-
-def reconstruct_adaptive(
-    job: _Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
-) -> Reconstruction:
-    """Write the adaptive field of a series; see `wedge.fit.adaptive`."""
-    started = time.monotonic()
-
-    def go_on() -> bool:
-        return stop.reason is None
-
-    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
-    say(f"signal to noise in the views about {run.spectrum.signal_to_noise:.3g}")
-    settings, chosen = run.choose(go_on)
-    chosen = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5} | chosen
-    if "strength" in chosen:
-        say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
-    projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
-    try:
-        block_rows = run.rows_that_fit(job.limit, taken)
-        shape = job.tilts.geometry.volume_shape
-        chunk = chunk_rows(shape)
-        block_rows = block_rows if block_rows >= shape[1] else max(1, block_rows // chunk * chunk or block_rows)
-        say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
-        run.calibrate(settings, projector, go_on)
-        for rows in slab_ranges(shape[1], block_rows):
-            block = run.block(rows, settings, projector, go_on)
-            if not go_on():
-                break
-            writer.write_rows(rows.start, job.cropped(block).cpu())
-            on_progress(rows.stop, shape[1], float("nan"))
-    finally:
-        projector.close()
-    if stop.reason is not None:
-        message = f"stopped by {stop.reason}; the adaptive field keeps no checkpoint: run it again with --overwrite"
-        raise InterruptedRunError(message) if stop.reason == "SIGINT" else TerminatedError(message)
-    config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
-    plan = {"block_rows": block_rows}
-    steps = settings.rounds * settings.iterations
-    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, None, False, chosen)
 
 
 def _run(

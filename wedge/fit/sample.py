@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from wedge.data import TiltSeries
-from wedge.slabs import read_sinograms
+from wedge.slabs import read_block, read_sinograms
 
 _CANDIDATES = 16
 
 
 def busiest_rows(tilts: TiltSeries, num_rows: int) -> range:
-    """Return ``num_rows`` successive rows (all, where there are fewer) whose views vary the most, of up to 16 places spread over the series.
+    """Return ``num_rows`` successive rows (all, where there are fewer) whose views vary the most, of up to 16 places.
 
     Settings are to be found where there is something to see.
     """
@@ -28,7 +28,7 @@ def busiest_rows(tilts: TiltSeries, num_rows: int) -> range:
 def rows_of(tilts: TiltSeries, rows: range) -> TiltSeries:
     """Return these rows as a tilt series of their own, in memory."""
     geometry = tilts.geometry
-    block = np.ascontiguousarray(read_sinograms(tilts, rows.start, rows.stop).transpose(1, 0, 2))
+    block = np.ascontiguousarray(read_block(tilts.array, tilts.name, rows.start, rows.stop))
     num_z, _, num_x = geometry.volume_shape
     cut = replace(geometry, detector_shape=(len(rows), geometry.detector_shape[1]), volume_shape=(num_z, len(rows), num_x))
     return replace(tilts, array=block, geometry=cut)

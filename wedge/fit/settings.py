@@ -92,6 +92,28 @@ def _recorded(data: Any) -> Any:
     return table(data).get("config", data)
 
 
+_DECIDED_BY = {
+    "blur_voxels": ("blur_voxels",),
+    "regularizer": ("regularizers",),
+    "weighting": ("data_term",),
+    "oversampling": ("oversampling",),
+    "strength": ("adaptive",),
+}
+"""The settings that take a tunable out of the data's hands when they are given."""
+
+
+def left_to_the_data(settings: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what is left to the data to choose, and the method: who names a network means it."""
+    free: dict[str, Any] = {}
+    if not any("tune" in layer for layer in given):
+        decided = {key for layer in given for key in layer}
+        names = settings.get("tune", ())
+        free["tune"] = [name for name in names if not decided & set(_DECIDED_BY.get(name, ()))]
+    if any("network" in layer for layer in given) and not any("method" in layer for layer in given):
+        free["method"] = "network"
+    return free
+
+
 def validate(settings: Mapping[str, Any], source: str = "configuration") -> FitConfig:
     """Return the settings as a configuration.
 

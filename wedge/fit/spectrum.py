@@ -1,7 +1,7 @@
 """The spectra of signal and noise, measured on the views alone.
 
-By the central slice theorem the power spectrum of a view is a section through that of the specimen, times the thickness that its rays cross.
-What directions have in common is therefore known at every frequency, in the missing wedge too: particles lie in many orientations.
+By the central slice theorem the power spectrum of a view is a section through that of the specimen, times the thickness that its rays
+cross. What directions have in common is therefore known at every frequency, in the missing wedge too: particles lie in many orientations.
 """
 
 import math
@@ -106,5 +106,5 @@ def measure(sinograms: np.ndarray, geometry: TiltGeometry, other_half: np.ndarra
     # Rings hold frequencies in proportion to their radius.
     variances = [float((values * frequency)[inner].sum()) for values in (np.maximum(power - noise, 0), noise)]
     ratio = variances[0] / max(variances[1], 1e-12 * variances[0], 1e-300)
-    tensors = (torch.from_numpy(values.astype(np.float32)) for values in (frequency, noise, signal / thickness))
-    return Spectrum(*tensors, signal_to_noise=ratio)
+    bins, floor_power, density = (torch.from_numpy(values.astype(np.float32)) for values in (frequency, noise, signal / thickness))
+    return Spectrum(bins, floor_power, density, ratio)

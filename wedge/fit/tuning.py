@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from wedge.contracts import Projector
 from wedge.data import TiltSeries
 from wedge.fit.batches import cut_slabs
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart
-from wedge.fit.loop import take_step
+from wedge.fit.loop import Fit, take_step
+from wedge.fit.memory import MemoryPlan, release_unused
 from wedge.fit.normalization import Normalization
 from wedge.formats.views import SelectedViews
+from wedge.lattice import FieldBox
 
 SAMPLE_ROWS = 16
 _TRIAL_PASSES = 120.0
@@ -26,6 +29,7 @@ _HELD_OUT_EVERY = 8
 _CLEAN = 20.0  # signal to noise from which on noise plays no part
 _BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows nothing more
 _WORTH_IT = 0.004
+_LEFT_BYTES = 16 * 2**20  # what trials leave of themselves in the process: the fit that follows must still fit
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
 
@@ -107,6 +111,7 @@ def tune_network(
     noise_std: float,
     device: torch.device,
     limit: int,
+    full_rows: int,
     go_on: Callable[[], bool] = lambda: True,
 ) -> tuple[FitConfig, dict[str, Any]]:
     """Choose the settings that ``config.tune`` names.
@@ -117,6 +122,8 @@ def tune_network(
         Some rows, see `wedge.fit.sample`, in the geometry of the fitted box.
     signal_to_noise
         Of the views; where the walk begins depends on it, where it ends does not.
+    full_rows
+        Rows of the whole series.
     go_on
         Asked before every trial; once it is False the best so far is taken.
 
@@ -131,6 +138,9 @@ def tune_network(
     if not names or not judges:
         return settled, {}
     parts = build_projectors(split_views(sample, judges), plugins, {1}, device)
+    reserve = _reserve_bytes(sample, plugins, config, parts[0][1][1], full_rows)
+
+    plans: list[MemoryPlan] = []
 
     def error(setting: dict[str, Any]) -> float:
         if not go_on():
@@ -138,7 +148,11 @@ def tune_network(
         trial = _with(settled, setting).model_copy(
             update={"passes": min(config.passes, _TRIAL_PASSES), "oversampling": 1, "perturbation": 0.0, "hold_out": 0.0}
         )
-        return _trial_error(sample, plugins, trial, normalization, parts, device, limit)
+        # Planned once: what a trial leaves in the process is there for the next one.
+        plan = plans[0] if plans else None
+        fit = build_fit(sample, plugins, trial, normalization, parts, device, limit, -reserve, plan=plan)
+        plans.append(fit.plan)
+        return _trial_error(fit)
 
     start = _with(settled, {})
     clean = signal_to_noise > _CLEAN
@@ -166,12 +180,23 @@ def tune_network(
                 break
     finally:
         close_projectors(parts)
-    chosen = {key: value for key, value in setting.items() if key in names}
+        release_unused()
+    chosen: dict[str, Any] = {key: value for key, value in setting.items() if key in names}
     if "oversampling" in names and "blur_voxels" in names and setting["blur_voxels"] >= _BAND_LIMITED:
         chosen["oversampling"] = 1
     finite = [(tried, value) for tried, value in search.tried if np.isfinite(value)]
     record = {"trials": [{**tried, "held_out_error": value} for tried, value in finite]}
     return _with(settled, chosen), chosen | record
+
+
+def _reserve_bytes(sample: TiltSeries, plugins: Plugins, config: FitConfig, projector: Projector, full_rows: int) -> int:
+    """Return what the fit that follows will need beyond a trial: who has no room for it should hear so before the trials, not after."""
+    with torch.random.fork_rng(devices=[]):
+        network = plugins.network.build(FieldBox(sample.geometry.volume_shape))
+    parameters = sum(part.numel() * part.element_size() for part in network.parameters())
+    more_rows = 4 * parameters * (full_rows / sample.geometry.detector_shape[0] - 1)
+    finer = config.oversampling**2 * projector.memory_bytes(1) if config.oversampling > 1 else 0
+    return int(_LEFT_BYTES + more_rows + finer)
 
 
 def _with(config: FitConfig, setting: dict[str, Any]) -> FitConfig:
@@ -184,16 +209,8 @@ def _with(config: FitConfig, setting: dict[str, Any]) -> FitConfig:
     return config.model_copy(update=update)
 
 
-def _trial_error(
-    sample: TiltSeries,
-    plugins: Plugins,
-    config: FitConfig,
-    normalization: Normalization,
-    parts: list[Any],
-    device: torch.device,
-    limit: int,
-) -> float:
-    fit = build_fit(sample, plugins, config, normalization, parts, device, limit, 0)
+def _trial_error(fit: Fit) -> float:
+    """Run a trial and return the mean squared residual of its held-out views."""
     for step in range(fit.num_steps):
         take_step(fit, step)
     num_rows = fit.box.shape[1]
@@ -203,5 +220,5 @@ def _trial_error(
             density = fit.field(fit.sampling(0).lattice(slab.y_start, slab.y_stop))
             residuals = [term.residual(density, slab) for term in fit.held_out]
             total += sum(float(residual.square().sum()) for residual in residuals)
-    rays = num_rows * sum(term.part.geometry.num_tilts for term in fit.held_out) * sample.geometry.detector_shape[1]
+    rays = num_rows * sum(term.part.geometry.num_tilts for term in fit.held_out) * fit.held_out[0].part.geometry.detector_shape[1]
     return total / rays

@@ -1,0 +1,70 @@
+"""What both kinds of fit are told, and what they tell."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from wedge.data import TiltSeries
+from wedge.fit.build import Plugins
+from wedge.fit.config import FitConfig
+from wedge.fit.halves import Halves
+from wedge.fit.margin import widened
+from wedge.fit.normalization import Normalization
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """What a finished fit says of itself, beside the volume it wrote."""
+
+    config: FitConfig
+    normalization: Normalization
+    plan: dict[str, int]
+    steps: int
+    fit_seconds: float
+    final: dict[str, float]
+    held_out_error: float | None
+    stopped_early: bool
+    chosen: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain data for records and ``--json``."""
+        return {
+            "offset": self.normalization.offset,
+            "scale": self.normalization.scale,
+            "positive": self.normalization.positive,
+            "method": self.config.method,
+            "margin": self.config.margin,
+            "chosen": self.chosen,
+            **self.plan,
+            "steps": self.steps,
+            "fit_seconds": self.fit_seconds,
+            "final_loss": self.final,
+            "held_out_error": self.held_out_error,
+            "stopped_early": self.stopped_early,
+        }
+
+
+@dataclass
+class Job:
+    """A series with all that is known of its fit before it begins."""
+
+    tilts: TiltSeries
+    halves: Halves | None
+    plugins: Plugins
+    config: FitConfig
+    units: Normalization
+    margin: int
+    device: torch.device
+    limit: int
+    chosen: dict[str, Any] = field(default_factory=dict)
+    noise_std: float = 0.0
+
+    @property
+    def wide(self) -> TiltSeries:
+        """The series around the fitted box, margins included."""
+        return replace(self.tilts, geometry=widened(self.tilts.geometry, self.margin))
+
+    def cropped(self, slices: torch.Tensor) -> torch.Tensor:
+        """Return ``(y, z, x)`` slices of the fitted box without its margins."""
+        return slices[:, :, self.margin : slices.shape[2] - self.margin]
