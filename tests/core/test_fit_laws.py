@@ -175,6 +175,48 @@ def test_oversampled_fit_resumes_and_keeps_the_voxels(tilts, spheres, reference,
     assert relative(whole, truth) < relative(reference, truth)
 
 
+def test_resumed_fit_goes_on_with_what_was_chosen(tilts, tmp_path, monkeypatch):
+    tuned = {"network": {"name": "voxel"}, "tune": ["blur_voxels", "regularizer", "weighting"], "passes": 8, "perturbation": 0.1}
+    noisy = with_array(tilts, tilts.array + np.random.default_rng(0).normal(0, tilts.array.std(), tilts.array.shape), True)
+    whole, first = run(noisy, tmp_path / "whole", tuned)
+    stop = StopAfter(10)
+    with pytest.raises(StoppedError):
+        run(noisy, tmp_path / "run", tuned, stop=stop, on_progress=stop.count)
+    # What was chosen is known: nothing is tried again.
+    monkeypatch.delattr("wedge.fit.reconstruct.tune_network")
+    resumed, second = run(noisy, tmp_path / "run", tuned, resume=True)
+    assert np.array_equal(resumed, whole)
+    assert first.chosen["blur_voxels"] > 0
+    assert second.chosen == first.chosen
+    assert second.config == first.config
+
+
+def test_stop_while_settings_are_chosen_leaves_nothing_half_done(tilts, tmp_path):
+    tuned = {"network": {"name": "voxel"}, "tune": ["blur_voxels"], "passes": 8}
+    stop = StopRequest()
+    stop.reason = "SIGTERM"
+    with pytest.raises(StoppedError, match="after 0 of"):
+        run(tilts, tmp_path / "run", tuned, stop=stop)
+
+
+@pytest.mark.parametrize("method", ["network", "adaptive"])
+def test_margin_is_cut_off(tilts, tmp_path, method):
+    settings = {"method": method, "network": {"name": "voxel"}, "passes": 10}
+    plain, _ = run(tilts, tmp_path / "a", settings)
+    wide, result = run(tilts, tmp_path / "b", settings | {"margin": 8})
+    assert result.config.margin == 8
+    assert np.isfinite(wide).all()
+    # Memory takes no other shape; what is left is the middle: the same specimen in the same place.
+    assert np.corrcoef(wide.ravel(), plain.ravel())[0, 1] > 0.9
+
+
+def test_dark_specimen_is_the_bright_one_turned_over(tilts, reference, tmp_path):
+    dark, result = run(with_array(tilts, -tilts.array, True), tmp_path / "run")
+    assert result.normalization.positive
+    assert result.normalization.scale < 0
+    assert relative(-dark, reference) < 1e-5
+
+
 def test_stop_now_writes_the_checkpoint_as_it_is(tilts, reference, tmp_path):
     interrupted(tilts, tmp_path / "run", 40)
     early, result = run(tilts, tmp_path / "run", resume=True, stop_now=True)

@@ -9,7 +9,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
-from wedge.fit.data_term import DataPart, DataTerm, held_out_views, residual_weight, split_parts
+from wedge.fit.data_term import DataPart, DataTerm, Perturbation, held_out_views, residual_weight, split_parts
 from wedge.fit.normalization import Normalization
 from wedge.geometry import TiltGeometry
 
@@ -220,3 +220,28 @@ def test_without_views_to_hold_out_there_is_one_part(fraction):
     (part,) = split_parts(series, fraction)
     assert not part.held_out
     assert part.series is series
+
+
+def test_perturbation_is_noise_of_each_rows_own():
+    rows = np.full((40, TILTS, WIDTH), 5.0)
+    noise = Perturbation(0.3, 7).add(rows, 0) - 5
+    assert noise.std() == pytest.approx(0.3, rel=0.05)
+    assert abs(noise.mean()) < 0.02
+    # The same however rows are read, another for another seed, and what was read stays.
+    assert np.array_equal(Perturbation(0.3, 7).add(rows[10:13], 10) - 5, noise[10:13])
+    assert abs(np.corrcoef((Perturbation(0.3, 8).add(rows, 0) - 5).ravel(), noise.ravel())[0, 1]) < 0.1
+    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.4
+    assert (rows == 5).all()
+    assert Perturbation(0.0, 7).add(rows, 0) is rows
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_views_that_judge_are_not_perturbed(noise, held_out):
+    where, config = geometry(), DataTermConfig(weighting="plain")
+    part = DataPart(TiltSeries(np.ascontiguousarray(noise.transpose(1, 0, 2), np.float32), where), where, torch.ones(TILTS), held_out)
+    slab, empty = Slab(0, ROWS, 0, ROWS), torch.zeros(ROWS, 4, WIDTH)
+
+    def loss(made: Perturbation | None) -> float:
+        return float(DataTerm(part, Nothing(where), UNITS, config, CPU, True, perturbation=made)(empty, slab))
+
+    assert (loss(Perturbation(1.0, 0)) == loss(None)) == held_out

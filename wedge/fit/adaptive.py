@@ -26,24 +26,33 @@ from wedge.fit.config import AdaptiveConfig
 from wedge.fit.spectrum import Spectrum
 from wedge.fourier import frequency_grid
 
-HALO_ROWS = 16
+HALO_ROWS = 24
 """Rows on either side of a block that are solved with it and dropped: beyond them a row has next to no say."""
 
 
+_PAD_ROWS = 16
+
+
 class Prior:
-    """The filter G on one box of ``(y, z, x)`` voxels."""
+    """The filter G on one box of ``(y, z, x)`` voxels.
+
+    Rows beyond the box are added before it is applied and dropped after: the first row must not touch the last one, or results would depend
+    on where the rows are cut. Along z and x the box is closed to a ring.
+    """
 
     def __init__(self, shape: tuple[int, int, int], spectrum: Spectrum, voxel_size_in_pixels: float, device: torch.device) -> None:
         rows, num_z, num_x = shape
         self.shape = shape
-        ky, kz, kx = frequency_grid((rows, num_z, num_x), real=True, device=device)
+        self._padded = (rows + _PAD_ROWS, num_z, num_x)
+        ky, kz, kx = frequency_grid(self._padded, real=True, device=device)
         frequency = (ky.square() + kz.square() + kx.square()).sqrt() / voxel_size_in_pixels
         # White noise of variance 1 has the power of a voxel's volume.
         self.amplitude = (spectrum.density_at(frequency) / voxel_size_in_pixels**3).sqrt()
 
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Filter ``(y, z, x)``; the filter is its own transpose."""
-        return torch.fft.irfftn(torch.fft.rfftn(values) * self.amplitude, s=self.shape)
+        spectrum = torch.fft.rfftn(values, s=self._padded) * self.amplitude
+        return torch.fft.irfftn(spectrum, s=self._padded)[: self.shape[0]]
 
 
 @dataclass(frozen=True)

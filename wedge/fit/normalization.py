@@ -138,7 +138,8 @@ def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, off
     value = 0.0 if known_zero else estimate_offset(sinograms) if offset == "auto" else float(offset)
     bright = looks_positive(sinograms - value)
     dark = not bright and looks_positive(value - sinograms)
-    if offset == "auto" and not (known_zero or bright or dark or positivity == "on"):
+    one_sign = positivity == "on" or (positivity == "auto" and (bright or dark))
+    if offset == "auto" and not (known_zero or one_sign):
         # No background is empty where density has both signs: the mean is what the views agree on.
         value = float(sinograms.mean())
     sinograms -= value

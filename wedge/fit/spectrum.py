@@ -78,6 +78,13 @@ def radial_power(sinograms: np.ndarray, other: np.ndarray | None = None) -> tupl
     return centres, np.interp(centres, centres[known], sums[known] / counts[known])
 
 
+def _smoothed(power: np.ndarray) -> np.ndarray:
+    """Smooth a spectrum over its bins: one without sharp peaks belongs to a filter of short reach."""
+    kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
+    amplitude = np.pad(np.sqrt(power), 4, mode="symmetric")
+    return np.asarray(np.convolve(amplitude, kernel / kernel.sum(), mode="valid")) ** 2
+
+
 def measure(sinograms: np.ndarray, geometry: TiltGeometry, other_half: np.ndarray | None = None) -> Spectrum:
     """Measure the spectra of signal and noise.
 
@@ -101,10 +108,12 @@ def measure(sinograms: np.ndarray, geometry: TiltGeometry, other_half: np.ndarra
     crossed = geometry.volume_shape[0] * geometry.voxel_size_in_pixels / np.maximum(np.abs(np.cos(geometry.tilt_angles_rad)), 0.1)
     thickness = float(crossed.mean())
     floor = _LEAST_SIGNAL * np.maximum(noise, 1e-12 * power.max())
-    signal = np.maximum(power - noise, floor)
+    signal = _smoothed(np.maximum(power - noise, floor))
     inner = frequency <= 0.5
     # Rings hold frequencies in proportion to their radius.
     variances = [float((values * frequency)[inner].sum()) for values in (np.maximum(power - noise, 0), noise)]
+    # The corners beyond the rings hold noise as well.
+    variances[1] *= 4 / math.pi
     ratio = variances[0] / max(variances[1], 1e-12 * variances[0], 1e-300)
     bins, floor_power, density = (torch.from_numpy(values.astype(np.float32)) for values in (frequency, noise, signal / thickness))
     return Spectrum(bins, floor_power, density, ratio)

@@ -4,7 +4,7 @@ Among the views held out are the outermost: they see into what becomes the missi
 is the mean squared residual, unweighted, so that noise counts as it is measured; it is the same noise for every setting.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,17 +154,7 @@ def tune_network(
         plans.append(fit.plan)
         return _trial_error(fit)
 
-    start = _with(settled, {})
-    clean = signal_to_noise > _CLEAN
-    setting: dict[str, Any] = {"blur_voxels": start.blur_voxels, "weighting": start.data_term.weighting}
-    if config.regularizers:
-        setting["regularizer"] = start.regularizers[0].weight
-    if "blur_voxels" in names:
-        setting["blur_voxels"] = 0.6 if clean else 1.2
-    if "weighting" in names:
-        setting["weighting"] = "ramp" if clean else "plain"
-    if "regularizer" in names and config.regularizers:
-        setting["regularizer"] = start.regularizers[0].weight if clean else 0.1
+    setting = _first_setting(settled, names, signal_to_noise > _CLEAN)
     search = Search(error, (noise_std / normalization.scale) ** 2)
     try:
         for _ in range(2):
@@ -187,6 +177,20 @@ def tune_network(
     finite = [(tried, value) for tried, value in search.tried if np.isfinite(value)]
     record = {"trials": [{**tried, "held_out_error": value} for tried, value in finite]}
     return _with(settled, chosen), chosen | record
+
+
+def _first_setting(config: FitConfig, names: Collection[str], clean: bool) -> dict[str, Any]:
+    """Return where the walk begins: what is told, and for ``names`` what suits views that are clean or noisy."""
+    setting: dict[str, Any] = {"blur_voxels": config.blur_voxels, "weighting": config.data_term.weighting}
+    if config.regularizers:
+        setting["regularizer"] = config.regularizers[0].weight
+    if "blur_voxels" in names:
+        setting["blur_voxels"] = 0.6 if clean else 1.2
+    if "weighting" in names:
+        setting["weighting"] = "ramp" if clean else "plain"
+    if "regularizer" in names and config.regularizers and not clean:
+        setting["regularizer"] = 0.1
+    return setting
 
 
 def _reserve_bytes(sample: TiltSeries, plugins: Plugins, config: FitConfig, projector: Projector, full_rows: int) -> int:

@@ -1,0 +1,58 @@
+"""Laws of how far a field goes on beyond the volume."""
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.fit.margin import fitted_margin, needed_margin, outside_share, widened
+from wedge.geometry import TiltGeometry
+from wedge.registry import Registry
+
+ANGLES = tuple(np.linspace(-60, 60, 25))
+SHAPE = (24, 6, 48)
+GEOMETRY = TiltGeometry(ANGLES, SHAPE[1:], SHAPE)
+
+
+def views(slab: np.ndarray, geometry: TiltGeometry) -> np.ndarray:
+    """Project ``(y, z, x)`` density, of any width, around the tilt axis."""
+    wide = geometry.with_volume((slab.shape[1], slab.shape[0], slab.shape[2]))
+    projector = Registry.load({"WEDGE_PLUGINS": ""}).resolve("projector", "torch", {"cache": False}).build(wide, torch.device("cpu"))
+    return projector.project(torch.from_numpy(slab.astype(np.float32))).numpy()
+
+
+def test_margin_is_as_far_as_the_steepest_ray_reaches():
+    # At 60 degrees the ray at the detector's edge leaves the specimen at (24 + 12 sin 60) / cos 60.
+    reach = (24 + 12 * np.sin(np.pi / 3)) / 0.5
+    assert reach - 24 <= needed_margin(GEOMETRY) < reach - 24 + 8
+    assert needed_margin(GEOMETRY) % 8 == 0
+    assert needed_margin(TiltGeometry((0.0,), SHAPE[1:], SHAPE)) == 0
+
+
+def test_very_steep_views_do_not_ask_for_the_moon():
+    assert needed_margin(TiltGeometry((-89.9, 0.0, 89.9), SHAPE[1:], SHAPE)) <= 1.5 * 48 + 8
+
+
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_a_specimen_that_fits_needs_none_and_one_that_goes_on_does(noise):
+    random = np.random.default_rng(0)
+    slab = random.normal(size=(6, 24, 48 * 3))
+    inside = slab.copy()
+    inside[:, :, : 48 + 8] = 0
+    inside[:, :, 2 * 48 - 8 :] = 0
+    for density, needs in ((inside, False), (slab, True)):
+        seen = views(density, GEOMETRY)
+        seen = seen + random.normal(scale=noise * seen.std(), size=seen.shape)
+        assert (fitted_margin("auto", seen, GEOMETRY) > 0) == needs
+        assert fitted_margin(16, seen, GEOMETRY) == 16
+
+
+def test_no_ray_outside_means_no_share():
+    upright = TiltGeometry((0.0, 1.0), SHAPE[1:], SHAPE)
+    assert outside_share(np.ones((2, 2, 48)), upright) == 0.0
+
+
+def test_wider_box_has_the_same_centre():
+    wide = widened(GEOMETRY, 16)
+    assert wide.volume_shape == (24, 6, 80)
+    assert wide.volume_centre_pixels == GEOMETRY.volume_centre_pixels
+    assert wide.detector_shape == GEOMETRY.detector_shape

@@ -1,0 +1,113 @@
+"""Laws of the settings that held-out views choose."""
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.data import TiltSeries
+from wedge.fit.build import Plugins
+from wedge.fit.normalization import Normalization
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.settings import left_to_the_data, validate
+from wedge.fit.tuning import Search, split_views, tune_network, views_to_judge_by
+from wedge.geometry import TiltGeometry
+from wedge.registry import Registry
+
+CPU = torch.device("cpu")
+
+
+def test_judges_are_the_outermost_views_and_some_between():
+    angles = [3.0 * view for view in range(41)][::-1]
+    judges = views_to_judge_by(angles)
+    assert {angles[view] for view in judges} >= {0.0, 120.0}
+    assert 4 <= len(judges) <= 8
+    assert views_to_judge_by([0.0, 1.0, 2.0, 3.0]) == []
+
+
+def test_views_are_split_without_loss():
+    geometry = TiltGeometry(tuple(range(0, 60, 5)), (2, 4), (3, 2, 4))
+    tilts = TiltSeries(np.arange(12)[:, None, None] * np.ones((12, 2, 4), np.float32), geometry)
+    kept, held = split_views(tilts, [0, 11, 5])
+    assert held.held_out
+    assert not kept.held_out
+    seen = [int(part.series.array[view, 0, 0]) for part in (kept, held) for view in range(part.geometry.num_tilts)]
+    assert sorted(seen) == list(range(12))
+    assert held.geometry.tilt_angles_deg == (0.0, 25.0, 55.0)
+
+
+def test_search_finds_the_lowest_and_never_asks_twice():
+    asked = []
+
+    def error(setting):
+        asked.append(dict(setting))
+        return (np.log(setting["a"]) - np.log(3.0)) ** 2 + (setting["b"] - 2) ** 2
+
+    search = Search(error)
+    setting = search.along({"a": 0.1, "b": 0.0}, "a", (0.1, 0.3, 1.0, 3.0, 10.0))
+    setting = search.along(setting, "b", (0.0, 1.0, 2.0, 3.0))
+    assert setting == {"a": 3.0, "b": 2.0}
+    again = search.along(setting, "a", (0.1, 0.3, 1.0, 3.0, 10.0))
+    assert again == setting
+    assert len(asked) == len({tuple(sorted(one.items())) for one in asked})
+
+
+def test_a_step_must_be_worth_it_beyond_the_noise():
+    def better(error: float, than: float, noise: float) -> bool:
+        return Search(lambda setting: setting["error"], noise).better({"error": error}, {"error": than})
+
+    assert better(9.95, 10.0, 0.0)
+    assert not better(9.97, 10.0, 0.0)
+    # Of 10, 9 are noise whatever the setting: what is to be compared is 1.
+    assert better(9.97, 10.0, 9.0)
+    assert not better(9.997, 10.0, 9.0)
+    assert not better(10.0, 10.0, 11.0)
+
+
+def test_what_is_given_is_not_left_to_the_data():
+    settings = {"tune": ["blur_voxels", "regularizer", "weighting", "strength"]}
+    assert left_to_the_data(settings, [])["tune"] == settings["tune"]
+    assert left_to_the_data(settings, [{"blur_voxels": 0.5}, {"data_term": {"rolloff": 0.1}}])["tune"] == ["regularizer", "strength"]
+    assert left_to_the_data(settings, [{"regularizers": []}])["tune"] == ["blur_voxels", "weighting", "strength"]
+    assert "tune" not in left_to_the_data(settings, [{"tune": []}])
+    assert left_to_the_data(settings, [{"network": {"name": "siren"}}])["method"] == "network"
+
+
+def test_busiest_rows_hold_the_specimen():
+    geometry = TiltGeometry((-10.0, 0.0, 10.0), (64, 8), (6, 64, 8))
+    views = np.zeros((3, 64, 8), np.float32)
+    views[:, 40:56, 2:5] = 1.0
+    tilts = TiltSeries(views, geometry)
+    rows = busiest_rows(tilts, 16)
+    assert len(rows) == 16
+    assert rows.start + 8 in range(40, 56)
+    cut = rows_of(tilts, rows)
+    assert cut.geometry.volume_shape == (6, 16, 8)
+    assert np.array_equal(cut.array, views[:, rows.start : rows.stop])
+    assert busiest_rows(tilts, 100) == range(64)
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(1.2, 0.8, 1.2), (0.0, 0.0, 0.0)])
+def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(width, least, most):
+    random = np.random.default_rng(0)
+    density = np.zeros((16, 16, 24))
+    z, x = np.meshgrid(np.arange(16), np.arange(24), indexing="ij")
+    if width:
+        for _ in range(6):
+            distance = np.hypot(z - random.uniform(5, 11), x - random.uniform(6, 18))
+            density += np.exp(-0.5 * (distance / width) ** 2)
+    else:
+        density[:, 4:12, 4:20] = random.random((16, 8, 16)) < 0.05
+    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 31)), (16, 24), (16, 16, 24))
+    registry = Registry.load({"WEDGE_PLUGINS": ""})
+    projector = registry.resolve("projector", "torch", {"cache": False})
+    views = projector.build(geometry, CPU).project(torch.from_numpy(density.astype(np.float32))).numpy()
+    tilts = TiltSeries(np.ascontiguousarray(views.transpose(1, 0, 2)), geometry)
+    plugins = Plugins(registry.resolve("network", "voxel"), projector)
+    config = validate(
+        {"network": {"name": "voxel"}, "projector": {"name": "torch"}, "tune": ["blur_voxels"], "passes": 30, "learning_rate": 0.02}
+    )
+    chosen, told = tune_network(tilts, plugins, config, Normalization(0.0, float(density.max()), True), 1e4, 0.0, CPU, 2**32, 16)
+    assert least <= chosen.blur_voxels <= most
+    assert chosen.tune == ()
+    assert told["blur_voxels"] == chosen.blur_voxels
+    assert {"blur_voxels", "held_out_error"} <= told["trials"][0].keys()
