@@ -30,20 +30,21 @@ HALO_ROWS = 24
 """Rows on either side of a block that are solved with it and dropped: beyond them a row has next to no say."""
 
 
-_PAD_ROWS = 16
+PAD = 16
+"""Points by which the filter's box is longer than what it filters."""
 
 
 class Prior:
     """The filter G on one box of ``(y, z, x)`` voxels.
 
-    Rows beyond the box are added before it is applied and dropped after: the first row must not touch the last one, or results would depend
-    on where the rows are cut. Along z and x the box is closed to a ring.
+    Points beyond the box are added before it is applied and dropped after: the first row must not touch the last one, or results would
+    depend on where the rows are cut, nor the top of a specimen its bottom.
     """
 
     def __init__(self, shape: tuple[int, int, int], spectrum: Spectrum, voxel_size_in_pixels: float, device: torch.device) -> None:
         rows, num_z, num_x = shape
         self.shape = shape
-        self._padded = (rows + _PAD_ROWS, num_z, num_x)
+        self._padded = (rows + PAD, num_z + PAD, num_x + PAD)
         ky, kz, kx = frequency_grid(self._padded, real=True, device=device)
         frequency = (ky.square() + kz.square() + kx.square()).sqrt() / voxel_size_in_pixels
         # White noise of variance 1 has the power of a voxel's volume.
@@ -52,7 +53,7 @@ class Prior:
     def __call__(self, values: torch.Tensor) -> torch.Tensor:
         """Filter ``(y, z, x)``; the filter is its own transpose."""
         spectrum = torch.fft.rfftn(values, s=self._padded) * self.amplitude
-        return torch.fft.irfftn(spectrum, s=self._padded)[: self.shape[0]]
+        return torch.fft.irfftn(spectrum, s=self._padded)[: self.shape[0], : self.shape[1], : self.shape[2]]
 
 
 @dataclass(frozen=True)

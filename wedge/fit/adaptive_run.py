@@ -11,7 +11,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.draws import seed_for
 from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
-from wedge.fit.adaptive import HALO_ROWS, Prior, Scales, Views, adapt
+from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
 from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
 from wedge.fit.halves import Halves
@@ -130,14 +130,14 @@ class AdaptiveRun:
         """
         num_z, total, num_x = self._geometry.volume_shape
         rays = self._geometry.num_tilts * self._geometry.detector_shape[1]
-        row_bytes = 4 * (_VOLUMES * num_z * num_x + 6 * rays)
+        row_bytes = 4 * (_VOLUMES * (num_z + PAD) * (num_x + PAD) + 6 * rays)
         taken = operator_bytes + (resident_bytes() if self._device.type == "cpu" else 0)
-        rows = int((limit - taken) // row_bytes)
+        rows = int((limit - taken) // row_bytes) - PAD
         if rows >= total:
             return total
         rows -= 2 * HALO_ROWS
         if rows < 1:
-            least = taken + (2 * HALO_ROWS + 1) * row_bytes
+            least = taken + (2 * HALO_ROWS + PAD + 1) * row_bytes
             raise DeviceError(
                 f"memory limit of {limit / 2**20:.0f} MiB is too small for {2 * HALO_ROWS + 1} slices of {num_z} x {num_x} voxels: "
                 f"allow at least {least / 2**20 + 1:.0f} MiB (--max-memory), or give --margin 0"
