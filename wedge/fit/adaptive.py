@@ -16,7 +16,7 @@ Papandreou and Yuille (2010), Gaussian sampling by local perturbations, NIPS 23,
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -135,7 +135,6 @@ def local_strength(energy: torch.Tensor, config: AdaptiveConfig, scales: Scales,
 
 def adapt(
     views: Views,
-    halves: Sequence[Views],
     prior: Prior,
     config: AdaptiveConfig,
     scales: Scales,
@@ -148,9 +147,6 @@ def adapt(
     ----------
     views
         All views; its noise variance is the measured one, which ``config.strength`` multiplies.
-    halves
-        Two independent halves of the same views, or none. With them the local strength is measured on the product of both halves'
-        densities, of which noise makes nothing on average.
     scales
         Found on the sample rows; filled if empty.
     start
@@ -160,17 +156,12 @@ def adapt(
     """
     strength = torch.ones(prior.shape, device=views.sinograms.device)
     density = torch.zeros_like(strength)
-    told = [Views(part.sinograms, part.projector, config.strength * part.noise_variance) for part in (views, *halves)]
+    told = Views(views.sinograms, views.projector, config.strength * views.noise_variance)
     for which in range(config.rounds):
         if not on_round():
             break
         last = which == config.rounds - 1
-        if halves and not last:
-            first, second = (solve(half, prior, strength, config.iterations) for half in told[1:])
-            energy = first * second
-        else:
-            density = solve(told[0], prior, strength, config.iterations, start if last else None)
-            energy = density.square()
+        density = solve(told, prior, strength, config.iterations, start if last else None)
         if not last:
-            strength = local_strength(energy, config, scales, which)
+            strength = local_strength(density.square(), config, scales, which)
     return density

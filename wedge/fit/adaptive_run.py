@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
 from wedge.fit.spectrum import Spectrum, measure
 from wedge.fit.tuning import Search, split_views, views_to_judge_by
-from wedge.formats.views import SelectedViews
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
@@ -40,7 +38,7 @@ class AdaptiveRun:
     tilts
         The views, in the geometry of the fitted box.
     halves
-        Both halves of them, or None.
+        Both halves of them, whose difference shows the noise; or None.
     normalization
         Its offset is taken from the views; the scale plays no part.
     """
@@ -87,8 +85,7 @@ class AdaptiveRun:
             if not go_on():
                 return float("inf")
             trial = config.model_copy(update=setting)
-            halves = [Views(self._tensor(part), projectors[0], 2 * self._noise) for part in self._half_rows(rows, kept.series)]
-            density = adapt(Views(seen, projectors[0], self._noise), halves, prior, trial, Scales())
+            density = adapt(Views(seen, projectors[0], self._noise), prior, trial, Scales())
             return float((projectors[1].project(density) - unseen).square().mean())
 
         search = Search(error, self._noise)
@@ -106,15 +103,6 @@ class AdaptiveRun:
 
     def _tensor(self, block: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32)).to(self._device)
-
-    def _half_rows(self, rows: range, like: TiltSeries | None = None) -> list[np.ndarray]:
-        if self._halves is None:
-            return []
-        parts: list[TiltSeries] = [self._halves.first, self._halves.second]
-        if like is not None and isinstance(like.array, SelectedViews):
-            chosen = np.array(like.array.indices)
-            parts = [replace(part, array=SelectedViews(part.array, chosen)) for part in parts]
-        return [self._read(part, rows) for part in parts]
 
     def _prior(self, num_rows: int) -> Prior:
         num_z, _, num_x = self._geometry.volume_shape
@@ -164,9 +152,8 @@ class AdaptiveRun:
             block = block + share * self._noise**0.5 * self._draws("perturbation", rows, block.shape[1:])
             num_z, _, num_x = self._geometry.volume_shape
             start = self._tensor(share * self._draws("prior", rows, (num_z, num_x)))
-        halves = [Views(self._tensor(part), projector, 2 * self._noise) for part in self._half_rows(rows)]
         views = Views(self._tensor(block), projector, self._noise)
-        return adapt(views, halves, self._prior(len(rows)), config, self._scales, start, go_on)
+        return adapt(views, self._prior(len(rows)), config, self._scales, start, go_on)
 
     def _draws(self, purpose: str, rows: range, shape: tuple[int, ...]) -> np.ndarray:
         """Return normal numbers ``(y, *shape)`` of each row's own stream."""

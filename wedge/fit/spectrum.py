@@ -15,6 +15,7 @@ from wedge.geometry import TiltGeometry
 _BINS_PER_NYQUIST = 32
 _NOISE_FROM = 0.8  # of Nyquist: beyond it white noise is taken to be all there is
 _LEAST_SIGNAL = 1e-3
+_NOISE_BINS = 4.0
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,16 @@ class Spectrum:
         return torch.lerp(density[low], density[low + 1], place - low)
 
 
-def radial_power(sinograms: np.ndarray, other: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return frequencies and the mean power of ``(y, tilt, x)`` views in rings, or their cross power with ``other``.
+def radial_power(sinograms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return frequencies and the mean power of ``(y, tilt, x)`` views in rings.
 
     Views are windowed, so that their edges are no signal; the window's loss is undone on average.
     """
     rows, _, width = sinograms.shape
     window = np.hanning(width + 2)[1:-1] * np.hanning(rows + 2)[1:-1, None]
 
-    def transform(views: np.ndarray) -> np.ndarray:
-        centred = (views - views.mean()) * window[:, None, :]
-        return np.fft.fft2(centred, axes=(0, 2))
-
-    first = transform(sinograms)
-    second = first if other is None else transform(other)
-    power = (first * second.conj()).real.mean(axis=1) / np.square(window).sum()
+    transformed = np.fft.fft2((sinograms - sinograms.mean()) * window[:, None, :], axes=(0, 2))
+    power = np.square(np.abs(transformed)).mean(axis=1) / np.square(window).sum()
     frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(width))
     edges = np.arange(math.ceil(_BINS_PER_NYQUIST * math.sqrt(2)) + 1) / (2 * _BINS_PER_NYQUIST)
     which = np.clip(np.digitize(frequency.ravel(), edges) - 1, 0, len(edges) - 2)
@@ -78,10 +74,11 @@ def radial_power(sinograms: np.ndarray, other: np.ndarray | None = None) -> tupl
     return centres, np.interp(centres, centres[known], sums[known] / counts[known])
 
 
-def _smoothed(power: np.ndarray) -> np.ndarray:
-    """Smooth a spectrum over its bins: one without sharp peaks belongs to a filter of short reach."""
-    kernel = np.exp(-0.5 * np.arange(-4, 5) ** 2)
-    amplitude = np.pad(np.sqrt(power), 4, mode="symmetric")
+def _smoothed(power: np.ndarray, bins: float = 1.0) -> np.ndarray:
+    """Smooth a spectrum by a Gaussian over its bins: one without sharp peaks belongs to a filter of short reach."""
+    reach = math.ceil(4 * bins)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / bins) ** 2)
+    amplitude = np.pad(np.sqrt(power), reach, mode="symmetric")
     return np.asarray(np.convolve(amplitude, kernel / kernel.sum(), mode="valid")) ** 2
 
 
@@ -96,13 +93,15 @@ def measure(sinograms: np.ndarray, geometry: TiltGeometry, other_half: np.ndarra
         Of these views around the volume.
     other_half
         Half the difference of two independent halves: noise alone, of any colour, as much as in their mean. Without it the noise is taken
-        to be white, and to be all that there is beyond 0.8 of Nyquist.
+        to be white. Either way it is taken to be all that there is beyond 0.8 of Nyquist.
     """
     frequency, power = radial_power(sinograms)
+    beyond = frequency > 0.5 * _NOISE_FROM
     if other_half is not None:
-        noise = radial_power(other_half)[1]
+        # Smoothed widely: detectors have no lines, and the signal is a small difference of two large powers.
+        noise = _smoothed(radial_power(other_half)[1], _NOISE_BINS)
+        noise = noise * max(1.0, float(np.median(power[beyond] / np.maximum(noise[beyond], 1e-300))))
     else:
-        beyond = frequency > 0.5 * _NOISE_FROM
         noise = np.full_like(power, np.median(power[beyond]))
     # Rays cross the more of the specimen the more it is tilted.
     crossed = geometry.volume_shape[0] * geometry.voxel_size_in_pixels / np.maximum(np.abs(np.cos(geometry.tilt_angles_rad)), 0.1)

@@ -29,6 +29,7 @@ _HELD_OUT_EVERY = 8
 _CLEAN = 20.0  # signal to noise from which on noise plays no part
 _BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows nothing more
 _WORTH_IT = 0.004
+_ALIKE = 0.08  # of what is not noise
 _LEFT_BYTES = 16 * 2**20  # what trials leave of themselves in the process: the fit that follows must still fit
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
@@ -101,6 +102,20 @@ class Search:
                 break
         return best
 
+    def largest_alike(self, setting: dict[str, Any], key: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the setting with the largest of ordered ``values`` whose error is all but that of the setting.
+
+        Held-out views see little of what a weight is for, the wedge: among those that they cannot tell apart the smoothest is the safest.
+        """
+        best = self.of(setting)
+        bound = best + _ALIKE * max(best - self.noise, 0.0)
+        for value in values:
+            if value > setting[key] and self.of({**setting, key: value}) <= bound:
+                setting = {**setting, key: value}
+            elif value > setting[key]:
+                break
+        return setting
+
 
 def tune_network(
     sample: TiltSeries,
@@ -154,8 +169,10 @@ def tune_network(
         plans.append(fit.plan)
         return _trial_error(fit)
 
-    setting = _first_setting(settled, names, signal_to_noise > _CLEAN)
-    search = Search(error, (noise_std / normalization.scale) ** 2)
+    clean = signal_to_noise > _CLEAN
+    setting = _first_setting(settled, names, clean)
+    # What looks like noise in clean views is detail.
+    search = Search(error, 0.0 if clean else (noise_std / normalization.scale) ** 2)
     try:
         for _ in range(2):
             before = dict(setting)
@@ -168,6 +185,8 @@ def tune_network(
                 setting = other if search.better(other, setting) else setting
             if setting == before:
                 break
+        if clean and "regularizer" in names and config.regularizers:
+            setting = search.largest_alike(setting, "regularizer", _WEIGHTS)
     finally:
         close_projectors(parts)
         release_unused()
