@@ -40,7 +40,7 @@ def main() -> None:
     rows = []
     for index, name in enumerate(args.variants):
         settings, out = work / f"{index}.json", work / f"{index}.zarr"
-        settings.write_text(json.dumps(VARIANTS[name]))
+        settings.write_text(json.dumps({"network": {"name": "feature-grid"}} | VARIANTS[name]))
         told = wedge("reconstruct", work / "tilts.zarr", "-o", out, "--config", settings, "--overwrite")
         metrics = ["--metric", "psnr", "--metric", "ssim", "--metric", "fsc"]
         values = wedge("evaluate", out, "--reference", work / "volume.zarr", *metrics)["volumes"][0]["values"]
