@@ -60,6 +60,7 @@ def fixed_settings(case: Case, setting: Setting) -> dict[str, Any]:
         "decay": 0.2,
         "warmup": 0.02,
         "adam_betas": [0.9, 0.99],
+        "gradient_floor": 0.0,
         "positivity": "on" if case.positive else "off",
         "offset": case.background(),
         "hold_out": 0.0,

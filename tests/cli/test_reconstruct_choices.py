@@ -77,7 +77,7 @@ def test_adaptive_field_is_recorded_and_repeated_to_the_bit(wedge, tilts, tmp_pa
         (["--blur", "2.2"], ["blur_voxels"], 2.2),
         (["--regularizer", "tv:weight=0.5"], ["regularizers", 0, "weight"], 0.5),
         (["--weighting", "ramp"], ["data_term", "weighting"], "ramp"),
-        (["--tune", "weighting", "--blur", "0.3"], ["blur_voxels"], 0.3),
+        (["--tune", "regularizer", "--blur", "0.3"], ["blur_voxels"], 0.3),
     ],
 )
 def test_what_is_given_is_never_tuned_away(wedge, tilts, tmp_path, option, where, value):

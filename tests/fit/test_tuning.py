@@ -8,8 +8,10 @@ from wedge.data import TiltSeries
 from wedge.fit.build import Plugins
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.search import Search
 from wedge.fit.settings import left_to_the_data, validate
-from wedge.fit.tuning import Search, split_views, tune_network, views_to_judge_by
+from wedge.fit.trials import split_views, views_to_judge_by
+from wedge.fit.tuning import tune_network
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 
@@ -104,7 +106,14 @@ def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(w
     tilts = TiltSeries(np.ascontiguousarray(views.transpose(1, 0, 2)), geometry)
     plugins = Plugins(registry.resolve("network", "voxel"), projector)
     config = validate(
-        {"network": {"name": "voxel"}, "projector": {"name": "torch"}, "tune": ["blur_voxels"], "passes": 30, "learning_rate": 0.02}
+        {
+            "network": {"name": "voxel"},
+            "projector": {"name": "torch"},
+            "tune": ["blur_voxels"],
+            "passes": 60,
+            "learning_rate": 0.02,
+            "batch_rows": "auto",
+        }
     )
     chosen, told = tune_network(tilts, plugins, config, Normalization(0.0, float(density.max()), True), 1e4, 0.0, CPU, 2**32, 16)
     assert least <= chosen.blur_voxels <= most

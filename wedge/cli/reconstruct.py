@@ -51,7 +51,7 @@ def command(
     config: Annotated[Path | None, typer.Option("--config", help="Settings: a TOML file, or an earlier output to repeat.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of all random draws.")] = None,
     passes: Annotated[float | None, typer.Option("--passes", help="How often each row is seen.")] = None,
-    batch_rows: Annotated[int | None, typer.Option("--batch-rows", help="y-rows of one optimizer step.")] = None,
+    batch_rows: Annotated[str | None, typer.Option("--batch-rows", metavar="auto|ROWS", help="y-rows of one optimizer step.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")] = None,
     loss: Annotated[str | None, typer.Option("--loss", metavar="l2|l1|huber", help="Loss of the residual.")] = None,
     weighting: Annotated[
@@ -110,9 +110,11 @@ def command(
     options = _option_layer(
         network=network, network_opt=network_opt, projector=projector, projector_opt=projector_opt, regularizer=regularizer,
         scalars={
-            "seed": seed, "passes": passes, "batch_rows": batch_rows, "learning_rate": learning_rate, "offset": _offset(offset),
+            "seed": seed, "passes": passes, "learning_rate": learning_rate, "offset": _offset(offset),
+            "batch_rows": _count("--batch-rows", batch_rows, "rows"),
             "positivity": positivity, "hold_out": hold_out, "precision": precision,
-            "method": method, "tune": _tune(tune), "blur_voxels": blur, "margin": _margin(margin), "perturbation": perturbation,
+            "method": method, "tune": _tune(tune), "blur_voxels": blur,
+            "margin": _count("--margin", margin, "voxels"), "perturbation": perturbation,
             "adaptive": {"strength": strength} if strength is not None else None,
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
@@ -157,11 +159,11 @@ def _offset(text: str | None) -> str | float | None:
     return value
 
 
-def _margin(text: str | None) -> str | int | None:
+def _count(option: str, text: str | None, unit: str) -> str | int | None:
     if text is None or text == "auto":
         return text
     if not text.isdigit():
-        raise UsageError(f"--margin {text!r}: expected auto or a number of voxels")
+        raise UsageError(f"{option} {text!r}: expected auto or a number of {unit}")
     return int(text)
 
 

@@ -18,8 +18,9 @@ from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import StopRequest
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
+from wedge.fit.search import Search
 from wedge.fit.spectrum import Spectrum, measure
-from wedge.fit.tuning import Search, split_views, views_to_judge_by
+from wedge.fit.trials import split_views, views_to_judge_by
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.provenance import resident_bytes

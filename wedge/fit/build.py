@@ -10,7 +10,7 @@ from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart, DataTerm, Perturbation
 from wedge.fit.loop import Fit
 from wedge.fit.memory import MemoryPlan, plan_memory
-from wedge.fit.model import build_field, build_optimizer, half_precision_pays
+from wedge.fit.model import ADAM_EPSILON, build_field, build_optimizer, half_precision_pays
 from wedge.fit.normalization import Normalization
 from wedge.fit.observers import ObserverGroup
 from wedge.fit.sampling import finer_geometry
@@ -67,7 +67,9 @@ def build_fit(
     regularizers: list[Regularizer] = [resolved.build(geometry) for resolved in plugins.regularizers]
     halo = max((regularizer.halo_rows for regularizer in regularizers), default=0)
     # Before the plan, which starts from the memory that is taken: the first optimizer loads tens of megabytes of torch.
-    optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas)
+    voxels = config.rows_per_step(box.shape[1]) * box.shape[0] * box.shape[2]
+    epsilon = max(ADAM_EPSILON, config.gradient_floor / voxels)
+    optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas, epsilon)
     projectors = parts[0][1]
     finer = projectors[config.oversampling] if config.oversampling > 1 else None
     plan = plan or plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)

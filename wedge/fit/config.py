@@ -1,8 +1,11 @@
 """What a fit is told. Every value that changes the result is here; device and memory limit are not."""
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+_STEPS_PER_PASS = 8
 
 
 class _Frozen(BaseModel):
@@ -49,8 +52,8 @@ class DataTermConfig(_Frozen):
     rolloff: float | None = Field(default=None, gt=0, description="cycles per pixel")
 
 
-Tunable = Literal["blur_voxels", "regularizer", "weighting", "oversampling", "strength"]
-"""What held-out views can choose; ``regularizer`` is the weight of the first one."""
+Tunable = Literal["blur_voxels", "regularizer", "weighting", "steps", "oversampling", "strength"]
+"""What the data can choose; ``regularizer`` is the weight of the first one, ``steps`` are ``batch_rows`` and ``learning_rate``."""
 
 
 class AdaptiveConfig(_Frozen):
@@ -76,7 +79,8 @@ class FitConfig(_Frozen):
     x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
     the measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
 
-    ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once.
+    ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once; ``auto`` is an
+    eighth of them, so that volumes of any height, and trials on some rows, take the same steps.
     ``passes`` counts how often each row is seen. From the fraction ``oversampling_start`` of the steps on the field is projected from
     ``oversampling`` points per voxel along z and x; the result is the mean over each voxel.
     """
@@ -92,7 +96,7 @@ class FitConfig(_Frozen):
     margin: Literal["auto"] | int = 0
     perturbation: float = Field(default=0.0, ge=0, le=1)
     passes: float = Field(default=100.0, gt=0, le=1e6)
-    batch_rows: int = Field(default=16, ge=1)
+    batch_rows: Literal["auto"] | Annotated[int, Field(ge=1)] = 16
     oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")
     oversampling_start: float = Field(default=0.6, ge=0, le=1, description="fraction of the steps")
     learning_rate: float = Field(default=0.01, gt=0)
@@ -101,6 +105,9 @@ class FitConfig(_Frozen):
     decay: float = Field(default=1.0, gt=0, le=1, description="fraction of the steps, the last ones, in which the learning rate falls")
     warmup: float = Field(default=0.02, ge=0, lt=1, description="fraction of the steps in which the learning rate rises linearly")
     adam_betas: tuple[float, float] = (0.9, 0.99)
+    gradient_floor: float = Field(
+        default=0.0, ge=0, description="gradients below this, in units of one over the voxels of a batch, make small steps"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     positivity: Literal["auto", "on", "off"] = "auto"
     offset: Literal["auto", "none"] | float = "auto"
@@ -108,3 +115,8 @@ class FitConfig(_Frozen):
         default=0.0, ge=0, lt=0.9, description="fraction of the tilts that the fit does not see and reports the error of"
     )
     seed: int = Field(default=0, ge=0)
+
+    def rows_per_step(self, num_rows: int) -> int:
+        """Return the y-rows of one optimizer step of a fit of ``num_rows``."""
+        rows = math.ceil(num_rows / _STEPS_PER_PASS) if self.batch_rows == "auto" else self.batch_rows
+        return min(rows, num_rows)

@@ -59,7 +59,12 @@ class Fit:
     @property
     def num_steps(self) -> int:
         """Optimizer steps of the whole fit."""
-        return max(1, math.ceil(self.config.passes * steps_per_pass(self.box.shape[1], self.config.batch_rows)))
+        return max(1, math.ceil(self.config.passes * steps_per_pass(self.box.shape[1], self.rows_per_step)))
+
+    @property
+    def rows_per_step(self) -> int:
+        """The y-rows of one optimizer step."""
+        return self.config.rows_per_step(self.box.shape[1])
 
     @property
     def halo_rows(self) -> int:
@@ -82,8 +87,7 @@ def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> t
 def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Make one optimizer step over one logical batch, slab by slab; return its scalars on the device."""
     config, num_rows = fit.config, fit.box.shape[1]
-    segments = batch_segments(config.seed, step, num_rows, config.batch_rows)
-    batch_rows = min(config.batch_rows, num_rows)
+    segments = batch_segments(config.seed, step, num_rows, fit.rows_per_step)
     data_loss = penalty = torch.zeros((), device=fit.device)
     sampling = fit.sampling(step)
     fit.optimizer.zero_grad(set_to_none=True)
@@ -91,7 +95,7 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
         fine = fit.field(sampling.lattice(slab.halo_start, slab.halo_stop))
         density = sampling.pooled(fine)
         # Rows weigh alike whatever the slabs: each slab counts by its share of the batch.
-        share = slab.rows / batch_rows
+        share = slab.rows / fit.rows_per_step
         data = torch.stack([term(fine[slab.interior], slab, sampling.factor) for term in fit.fitted]).sum() * share
         regularization = _regularization(fit, density, slab, step) * share
         (data + regularization).backward()

@@ -113,7 +113,7 @@ def plan_memory(
     series = 4 * rays * num_rows
     resident = fixed + series + slab_bytes(1) <= limit and series <= limit / 2
     base = fixed + (series if resident else 0)
-    for rows in range(min(config.batch_rows, num_rows), 0, -1):
+    for rows in range(config.rows_per_step(num_rows), 0, -1):
         if base + slab_bytes(rows) <= limit:
             return MemoryPlan(rows, resident, base + slab_bytes(rows), limit)
     least = base + slab_bytes(1)

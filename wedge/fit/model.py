@@ -15,6 +15,8 @@ from wedge.registry import Resolved
 _SHARPNESS = 10.0
 _SHIFT = 0.1
 
+ADAM_EPSILON = 1e-8
+
 
 class Field(torch.nn.Module):
     """A network's raw values as normalized density: unchanged, or through a softplus where density is positive.
@@ -64,8 +66,11 @@ def build_field(
     return Field(module, positive, half_precision, blur).to(device)
 
 
-def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
-    """Return Adam over the field's parameters, with the learning rates that the network suggests relative to one another."""
+def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, float], epsilon: float = ADAM_EPSILON) -> torch.optim.Adam:
+    """Return Adam over the field's parameters, with the learning rates that the network suggests relative to one another.
+
+    Gradients well below ``epsilon`` make small steps instead of normalized ones.
+    """
     suggest = getattr(field.network, "learning_rates", None)
     relative: dict[str, float] = suggest() if callable(suggest) else {}
     groups: dict[float, list[torch.nn.Parameter]] = {}
@@ -79,7 +84,7 @@ def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, floa
         [{"params": parameters, "lr": learning_rate * factor, "relative": factor} for factor, parameters in groups.items()],
         lr=learning_rate,
         betas=betas,
-        eps=1e-8,
+        eps=epsilon,
     )
 
 

@@ -188,7 +188,7 @@ def _reconstruct_network(
             states = [regularizer for _, regularizer in fit.regularizers]
             progress = load_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, states, device)
         say(str(fit.plan))
-        say(f"{fit.num_steps} steps of {min(config.batch_rows, fit.box.shape[1])} rows, from step {progress.step}, on {device}")
+        say(f"{fit.num_steps} steps of {fit.rows_per_step} rows, from step {progress.step}, on {device}")
         _run(fit, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
         if not stop_now and progress.step < fit.num_steps:
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)

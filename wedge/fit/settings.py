@@ -96,6 +96,7 @@ _DECIDED_BY = {
     "blur_voxels": ("blur_voxels",),
     "regularizer": ("regularizers",),
     "weighting": ("data_term",),
+    "steps": ("batch_rows", "learning_rate"),
     "oversampling": ("oversampling",),
     "strength": ("adaptive",),
 }
