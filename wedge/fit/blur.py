@@ -62,10 +62,10 @@ class Blur:
         """Blur values ``(y, z, x)`` on the widened lattice; return those of ``lattice``."""
         spacing_z, spacing_y, spacing_x = lattice.spacing_voxels
         rows, num_z, num_x = lattice.shape
+        # Along y first: it leaves the fewest rows for the other two.
+        values = (self._band(rows, spacing_y, values.device) @ values.flatten(1)).unflatten(1, values.shape[1:])
         values = values @ self._band(num_x, spacing_x, values.device).T
-        values = self._band(num_z, spacing_z, values.device) @ values
-        along_y = self._band(rows, spacing_y, values.device) @ values.flatten(1)
-        return along_y.view(lattice.shape)
+        return self._band(num_z, spacing_z, values.device) @ values
 
     def _band(self, points: int, spacing: float, device: torch.device) -> torch.Tensor:
         """Return the ``(points, points + 2 reach)`` matrix whose rows are the kernel."""

@@ -28,6 +28,7 @@ _BAND_LIMITED = 0.65  # blur in voxels from which on, in noise, a finer lattice 
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _FIRST_BLURS = (0.0, 0.5, 0.8, 1.2)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
+_CLEAN_WEIGHTS = (0.001, 0.0032, 0.01, 0.032)
 _FINE_WEIGHTS = tuple(float(f"{10 ** (power / 4):.2g}") for power in range(-16, 9))
 
 
@@ -105,7 +106,7 @@ def _choose_clean(search: Search, config: FitConfig, names: set[str]) -> dict[st
     # Judged as it will be fitted: what a coarse lattice cannot explain hides what a weight does.
     setting["oversampling"] = config.oversampling
     if "regularizer" in names:
-        setting = search.along(setting, "regularizer", _WEIGHTS)
+        setting = search.along(setting, "regularizer", _CLEAN_WEIGHTS)
         setting = search.largest_alike(setting, "regularizer", _FINE_WEIGHTS)
     return setting
 
@@ -118,6 +119,7 @@ def _choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[st
         setting["weighting"] = "plain"
     if "regularizer" in names:
         setting["regularizer"] = 0.1
+    setting["oversampling"] = 1
     for _ in range(2):
         before = dict(setting)
         if "blur_voxels" in names:
@@ -127,7 +129,8 @@ def _choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[st
         if "weighting" in names:
             other = {**setting, "weighting": "plain" if setting["weighting"] == "ramp" else "ramp"}
             setting = other if search.better(other, setting) else setting
+        # The second round judges on the lattice that will be fitted.
+        setting = {**setting, "oversampling": 1 if setting["blur_voxels"] >= _BAND_LIMITED else config.oversampling}
         if setting == before:
             break
-    setting["oversampling"] = 1 if setting["blur_voxels"] >= _BAND_LIMITED else config.oversampling
     return setting
