@@ -75,8 +75,9 @@ def main() -> None:
     case.make()
     maker = Maker(case, args.reuse)
     targets = target_values(maker, args.target)
-    setting = Setting(args.weight, args.rolloff, 0) if args.weight is not None else tuned_setting(maker)
-    grid = f"voxel (TV {setting.weight:g}{'' if setting.rolloff is None else f', roll-off {setting.rolloff:g}'})"
+    setting = Setting(args.weight, args.rolloff or "ramp", 0) if args.weight is not None else tuned_setting(maker)
+    rolloff = setting.rolloff if isinstance(setting.rolloff, str) else f"roll-off {setting.rolloff:g}"
+    grid = f"voxel (TV {setting.weight:g}, {rolloff})"
     settings = {"default": None, "voxel": setting}
     rows = [fit_row(case, method, passes, settings[method]) for method in settings for passes in sorted(args.passes)]
     rows = [row | {"method": grid} if row["method"] == "voxel" else row for row in rows]

@@ -200,3 +200,23 @@ def test_half_that_is_not_one_is_refused(wedge, tilts, tmp_path):
     assert done.code == 5
     assert "output is also an input" in done.error
     assert store.open_tilts(half).array.shape == (15, 16, 24)
+
+
+def test_rows_of_a_step_are_auto_or_a_number(wedge, tilts, tmp_path):
+    done = wedge("reconstruct", tilts, "-o", tmp_path / "out.zarr", *QUICK, "--batch-rows", "many")
+    assert done.code == 2
+    assert "--batch-rows 'many': expected auto or a number of rows" in done.err
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_noisy_views_are_fitted_by_all_rows_at_once_and_clean_ones_are_not(wedge, tilts, tmp_path):
+    phantom = ["--shape", "16", "24", "32", "--num-tilts", "21", "--noise", "poisson", "--eta", "1"]
+    assert wedge("simulate-spheres", "-o", tmp_path / "noisy", *phantom).code == 0
+    out = tmp_path / "out.zarr"
+    for source, all_rows in ((tmp_path / "noisy" / "tilts.zarr", True), (tilts, False)):
+        done = wedge("reconstruct", source, "-o", out, "--passes", 2, "--projector-opt", "cache=false", "--overwrite", "--json")
+        assert done.code == 0, done.err
+        assert ("batch_rows" in json.loads(done.out)["fit"]["chosen"]) == all_rows
+        fit = record(out)["config"]["fit"]
+        assert (fit["batch_rows"] == "auto") != all_rows
+        assert (fit["learning_rate"] > 0.02) == all_rows

@@ -65,11 +65,29 @@ def test_a_step_must_be_worth_it_beyond_the_noise():
     assert not better(10.0, 10.0, 11.0)
 
 
+def largest_alike(errors: dict[float, float], start: float, noise: float = 0.0) -> float:
+    search = Search(lambda setting: errors[setting["weight"]], noise)
+    return search.largest_alike({"weight": start}, "weight", sorted(errors))["weight"]
+
+
+def test_the_largest_weight_is_taken_that_views_cannot_tell_from_the_best():
+    errors = {0.1: 5.0, 1.0: 1.0, 2.0: 1.04, 4.0: 1.2, 8.0: 1.0}
+    assert largest_alike(errors, 1.0) == 2.0
+    # What is worse ends the walk: beyond it is another minimum.
+    assert largest_alike(errors, 4.0) == 8.0
+    # Alike is measured from the lowest error on the way.
+    assert largest_alike({1.0: 1.0, 2.0: 0.9, 4.0: 0.96, 8.0: 0.94}, 1.0) == 2.0
+    # Where most of the error is noise, less of it makes a difference.
+    assert largest_alike(errors, 1.0, noise=0.9) == 1.0
+
+
 def test_what_is_given_is_not_left_to_the_data():
     settings = {"tune": ["blur_voxels", "regularizer", "weighting", "strength"]}
     assert left_to_the_data(settings, [])["tune"] == settings["tune"]
     assert left_to_the_data(settings, [{"blur_voxels": 0.5}, {"data_term": {"rolloff": 0.1}}])["tune"] == ["regularizer", "strength"]
     assert left_to_the_data(settings, [{"regularizers": []}])["tune"] == ["blur_voxels", "weighting", "strength"]
+    assert left_to_the_data({"tune": ["steps", "strength"]}, [{"learning_rate": 0.1}])["tune"] == ["strength"]
+    assert left_to_the_data({"tune": ["steps", "strength"]}, [{"batch_rows": 4}])["tune"] == ["strength"]
     assert "tune" not in left_to_the_data(settings, [{"tune": []}])
     assert left_to_the_data(settings, [{"network": {"name": "siren"}}])["method"] == "network"
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 _WORTH_IT = 0.004
+_DISPROVED, _MOST_OF = 0.5, 0.8
 _ALIKE = 0.05  # of what is not noise
 
 
@@ -64,11 +65,13 @@ class Search:
         Held-out views see little of what a weight is for, the wedge: among those that they cannot tell apart the smoothest is the safest.
         """
         lowest = self.of(setting)
+        # A trial far below it shows that what was taken for noise is detail; near it the estimate is not good enough to subtract all of it.
+        noise = min(self.noise, _MOST_OF * lowest) if lowest > _DISPROVED * self.noise else 0.0
         for value in values:
             if value > setting[key]:
                 found = self.of({**setting, key: value})
                 lowest = min(lowest, found)
-                if found > lowest + _ALIKE * max(lowest - self.noise, 0.0):
+                if found > lowest + _ALIKE * max(lowest - noise, 0.0):
                     break
                 setting = {**setting, key: value}
         return setting

@@ -46,10 +46,11 @@ def split_views(tilts: TiltSeries, judges: Sequence[int]) -> list[DataPart]:
 
 
 def with_setting(config: FitConfig, setting: dict[str, Any]) -> FitConfig:
-    """Return the configuration with ``blur_voxels``, ``oversampling``, ``weighting`` and ``regularizer`` (the first's weight) as set."""
+    """Return the configuration with ``blur_voxels``, ``oversampling``, ``weighting``, ``rolloff``, ``regularizer`` (its weight) as set."""
     update: dict[str, Any] = {key: setting[key] for key in ("blur_voxels", "oversampling") if key in setting}
-    if "weighting" in setting:
-        update["data_term"] = config.data_term.model_copy(update={"weighting": setting["weighting"]})
+    terms: dict[str, Any] = {key: setting[key] for key in ("weighting", "rolloff") if key in setting}
+    if terms:
+        update["data_term"] = config.data_term.model_copy(update=terms)
     if "regularizer" in setting and config.regularizers:
         first = config.regularizers[0].model_copy(update={"weight": setting["regularizer"]})
         update["regularizers"] = (first, *config.regularizers[1:])

@@ -1,11 +1,11 @@
 """Settings that the data choose, by trial fits of some rows.
 
-Views without noise and noisy ones are fitted in other ways. Without noise the fit is to converge: many small steps, each on some rows, and
-a lattice finer than the voxels. In noise what has converged is worse, and steps on some rows add noise of their own: few and large steps on
-all rows, and no finer lattice than what the noise leaves.
+Views with little noise and noisy ones are fitted in other ways. With little noise the fit is to converge: many small steps, each on some
+rows, and a lattice finer than the voxels. In noise what has converged is worse, and steps on some rows add noise of their own: few and
+large steps on all rows, and no finer lattice than what the noise leaves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,16 +20,16 @@ from wedge.fit.search import Search
 from wedge.fit.trials import Trials, views_to_judge_by, with_setting
 
 SAMPLE_ROWS = 16
-_CLEAN_ROWS = 8
-_CLEAN_PASSES, _NOISY_PASSES = 60.0, 120.0
-_CLEAN = 20.0  # signal to noise from which on noise plays no part
+_FINE_ROWS = 8
+_FINE_PASSES, _NOISY_PASSES = 60.0, 120.0
+_FINE = 20.0  # signal to noise from which on the fit is to converge
+_ROLLED_OFF, _ROLLOFF = 100.0, 0.15
 _LARGER_STEPS = 2.5
 _BAND_LIMITED = 0.65  # blur in voxels from which on, in noise, a finer lattice shows nothing more
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _FIRST_BLURS = (0.0, 0.5, 0.8, 1.2)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
-_CLEAN_WEIGHTS = (0.001, 0.0032, 0.01, 0.032)
-_FINE_WEIGHTS = tuple(float(f"{10 ** (power / 4):.2g}") for power in range(-16, 9))
+_FINE_WEIGHTS = tuple(float(f"{10 ** (power / 4):.2g}") for power in range(-12, 5))
 
 
 def tune_network(
@@ -66,25 +66,24 @@ def tune_network(
     settled = config.model_copy(update={"tune": ()})
     if not names or not views_to_judge_by(sample.geometry.tilt_angles_deg):
         return settled, {}
-    clean = signal_to_noise > _CLEAN
+    fine = signal_to_noise > _FINE
     steps: dict[str, Any] = {}
-    if "steps" in names and not clean:
+    if "steps" in names and not fine:
         steps = {"batch_rows": full_rows, "learning_rate": _LARGER_STEPS * config.learning_rate}
         settled = settled.model_copy(update=steps)
-    rows = min(_CLEAN_ROWS, sample.geometry.detector_shape[0])
+    rows = min(_FINE_ROWS, sample.geometry.detector_shape[0])
     start = (sample.geometry.detector_shape[0] - rows) // 2
-    sample = rows_of(sample, range(start, start + rows)) if clean else sample
+    sample = rows_of(sample, range(start, start + rows)) if fine else sample
     trials = Trials(sample, plugins, settled, normalization, device, limit, full_rows, go_on)
-    passes = _CLEAN_PASSES if clean else _NOISY_PASSES
-    # What looks like noise in clean views is detail.
-    search = Search(lambda setting: trials.error(setting, passes), 0.0 if clean else (noise_std / normalization.scale) ** 2)
+    passes = _FINE_PASSES if fine else _NOISY_PASSES
+    search = Search(lambda setting: trials.error(setting, passes), (noise_std / normalization.scale) ** 2)
     if not config.regularizers:
         names -= {"regularizer"}
     try:
-        setting = (_choose_clean if clean else _choose_noisy)(search, settled, names)
+        setting = _choose_fine(search, settled, names, signal_to_noise) if fine else _choose_noisy(search, settled, names)
     finally:
         trials.close()
-    chosen: dict[str, Any] = {key: value for key, value in setting.items() if key in names}
+    chosen: dict[str, Any] = {key: value for key, value in setting.items() if key in names or (key == "rolloff" and "weighting" in names)}
     finite = [(tried, value) for tried, value in search.tried if np.isfinite(value)]
     record = {"trials": [{**tried, "held_out_error": value} for tried, value in finite]}
     return with_setting(settled, chosen), chosen | steps | record
@@ -95,10 +94,13 @@ def _told(config: FitConfig) -> dict[str, Any]:
     return setting | ({"regularizer": config.regularizers[0].weight} if config.regularizers else {})
 
 
-def _choose_clean(search: Search, config: FitConfig, names: set[str]) -> dict[str, Any]:
+def _choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_noise: float) -> dict[str, Any]:
     setting = _told(config)
+    noisy = signal_to_noise < _ROLLED_OFF
     if "weighting" in names:
-        setting["weighting"] = "ramp"
+        setting |= {"weighting": "ramp", "rolloff": _ROLLOFF if noisy else None}
+    if "regularizer" in names:
+        setting["regularizer"] = _nearest(_WEIGHTS, 0.3 / signal_to_noise**0.5 if noisy else 0.0032)
     if "blur_voxels" in names:
         # Few and far apart at first: the error has local minima.
         setting = min(({**setting, "blur_voxels": blur} for blur in _FIRST_BLURS), key=search.of)
@@ -106,9 +108,18 @@ def _choose_clean(search: Search, config: FitConfig, names: set[str]) -> dict[st
     # Judged as it will be fitted: what a coarse lattice cannot explain hides what a weight does.
     setting["oversampling"] = config.oversampling
     if "regularizer" in names:
-        setting = search.along(setting, "regularizer", _CLEAN_WEIGHTS)
+        setting = search.along(setting, "regularizer", _FINE_WEIGHTS[::2])
+    if "weighting" in names:
+        other = {**setting, "rolloff": None if setting["rolloff"] else _ROLLOFF}
+        setting = other if search.better(other, setting) else setting
+    if "regularizer" in names:
+        setting = search.along(setting, "regularizer", _FINE_WEIGHTS[::2])
         setting = search.largest_alike(setting, "regularizer", _FINE_WEIGHTS)
     return setting
+
+
+def _nearest(values: Sequence[float], to: float) -> float:
+    return min(values, key=lambda value: abs(np.log(value / to)))
 
 
 def _choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[str, Any]:
