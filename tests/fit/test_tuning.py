@@ -71,14 +71,16 @@ def largest_alike(errors: dict[float, float], start: float, noise: float = 0.0) 
 
 
 def test_the_largest_weight_is_taken_that_views_cannot_tell_from_the_best():
-    errors = {0.1: 5.0, 1.0: 1.0, 2.0: 1.04, 4.0: 1.2, 8.0: 1.0}
+    errors = {0.1: 5.0, 1.0: 1.0, 2.0: 1.02, 4.0: 1.2, 8.0: 1.0}
     assert largest_alike(errors, 1.0) == 2.0
     # What is worse ends the walk: beyond it is another minimum.
     assert largest_alike(errors, 4.0) == 8.0
     # Alike is measured from the lowest error on the way.
-    assert largest_alike({1.0: 1.0, 2.0: 0.9, 4.0: 0.96, 8.0: 0.94}, 1.0) == 2.0
+    assert largest_alike({1.0: 1.0, 2.0: 0.9, 4.0: 0.94, 8.0: 0.92}, 1.0) == 2.0
     # Where most of the error is noise, less of it makes a difference.
     assert largest_alike(errors, 1.0, noise=0.9) == 1.0
+    # Errors far below it say that it is not noise.
+    assert largest_alike(errors, 1.0, noise=3.0) == 2.0
 
 
 def test_what_is_given_is_not_left_to_the_data():

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 _WORTH_IT = 0.004
-_DISPROVED, _MOST_OF = 0.5, 0.8
-_ALIKE = 0.05  # of what is not noise
+_DISPROVED, _MOST_OF = 0.5, 0.67
+_ALIKE = 0.03  # of what is not noise
 
 
 @dataclass

@@ -25,7 +25,7 @@ _FINE_PASSES, _NOISY_PASSES = 60.0, 120.0
 _FINE = 20.0  # signal to noise from which on the fit is to converge
 _ROLLED_OFF, _ROLLOFF = 100.0, 0.15
 _LARGER_STEPS = 2.5
-_BAND_LIMITED = 0.65  # blur in voxels from which on, in noise, a finer lattice shows nothing more
+_BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows little more
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _FIRST_BLURS = (0.0, 0.5, 0.8, 1.2)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
@@ -107,6 +107,8 @@ def _choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_n
         setting = search.along(setting, "blur_voxels", _BLURS)
     # Judged as it will be fitted: what a coarse lattice cannot explain hides what a weight does.
     setting["oversampling"] = config.oversampling
+    if "blur_voxels" in names and setting["blur_voxels"] < _BAND_LIMITED:
+        setting = search.along(setting, "blur_voxels", _BLURS)
     if "regularizer" in names:
         setting = search.along(setting, "regularizer", _FINE_WEIGHTS[::2])
     if "weighting" in names:
