@@ -21,9 +21,10 @@ from wedge.fit.trials import Trials, views_to_judge_by, with_setting
 
 SAMPLE_ROWS = 16
 _FINE_ROWS = 8
-_FINE_PASSES, _NOISY_PASSES = 60.0, 120.0
+_COARSE_PASSES, _FINE_PASSES, _NOISY_PASSES = 30.0, 60.0, 120.0
 _FINE = 20.0  # signal to noise from which on the fit is to converge
-_ROLLED_OFF, _ROLLOFF = 100.0, 0.15
+_ROLLED_OFF, _NOISE_FREE = 100.0, 1000.0  # below, the ramp is rolled off at first; above, never
+_ROLLOFF = 0.15
 _LARGER_STEPS = 2.5
 _BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows little more
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
@@ -75,8 +76,12 @@ def tune_network(
     start = (sample.geometry.detector_shape[0] - rows) // 2
     sample = rows_of(sample, range(start, start + rows)) if fine else sample
     trials = Trials(sample, plugins, settled, normalization, device, limit, full_rows, go_on)
-    passes = _FINE_PASSES if fine else _NOISY_PASSES
-    search = Search(lambda setting: trials.error(setting, passes), (noise_std / normalization.scale) ** 2)
+
+    def error(setting: dict[str, Any]) -> float:
+        passes = _NOISY_PASSES if not fine else _FINE_PASSES if setting.get("oversampling", 1) > 1 else _COARSE_PASSES
+        return trials.error(setting, passes)
+
+    search = Search(error, (noise_std / normalization.scale) ** 2)
     if not config.regularizers:
         names -= {"regularizer"}
     try:
@@ -111,7 +116,7 @@ def _choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_n
         setting = search.along(setting, "blur_voxels", _BLURS)
     if "regularizer" in names:
         setting = search.along(setting, "regularizer", _FINE_WEIGHTS[::2])
-    if "weighting" in names:
+    if "weighting" in names and signal_to_noise < _NOISE_FREE:
         other = {**setting, "rolloff": None if setting["rolloff"] else _ROLLOFF}
         setting = other if search.better(other, setting) else setting
     if "regularizer" in names:
