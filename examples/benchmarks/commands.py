@@ -56,11 +56,23 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
 
 
+def command_words() -> list[str]:
+    """Return this command as others would type it: where it keeps its files is nobody else's business."""
+    words = iter(sys.argv[1:])
+    kept = []
+    for word in words:
+        if word == "--work":
+            next(words, None)
+        elif word != "--reuse" and not word.startswith("--work="):
+            kept.append(word)
+    return ["python", f"examples/benchmarks/{Path(sys.argv[0]).name}", *kept]
+
+
 def write_results(name: str, data: dict[str, Any]) -> Path:
     """Keep results as data beside the benchmarks."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), "command": ["python", *sys.argv]} | data, indent=1) + "\n")
+    path.write_text(json.dumps({"machine": machine(), "command": command_words()} | data, indent=1) + "\n")
     return path
 
 
