@@ -13,7 +13,7 @@ import torch
 from wedge import store
 
 QUICK = ["--network", "voxel", "--passes", "20", "--batch-rows", "8", "--projector-opt", "cache=false"]
-LONG = ["--network", "voxel", "--passes", "100000", "--projector-opt", "cache=false", "--checkpoint-seconds", "0.2"]
+LONG = ["--network", "voxel", "--tune", "none", "--passes", "100000", "--projector-opt", "cache=false", "--checkpoint-seconds", "0.2"]
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_terminated_before_the_fit_is_143(tilts, tmp_path):
         (["--config", "nowhere.toml"], 3, "nowhere.toml"),
         (["--max-memory", "1MB"], 6, "too small for one slice"),
         (["--max-memory", "lots"], 2, "lots"),
-        (["--learning-rate", "1e9", "--method", "network", "--positivity", "off", "--passes", "40"], 7, "diverged"),
+        (["--learning-rate", "1e9", "--method", "network", "--positivity", "off", "--passes", "40", "--tune", "none"], 7, "diverged"),
     ],
 )
 def test_bad_options_are_one_line(wedge, tilts, tmp_path, options, code, words):
