@@ -11,7 +11,7 @@ from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.search import Search
 from wedge.fit.settings import left_to_the_data, validate
 from wedge.fit.trials import split_views, views_to_judge_by
-from wedge.fit.tuning import tune_network
+from wedge.fit.tuning import choose_fine, choose_noisy, tune_network
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 
@@ -140,3 +140,56 @@ def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(w
     assert chosen.tune == ()
     assert told["blur_voxels"] == chosen.blur_voxels
     assert {"blur_voxels", "held_out_error"} <= told["trials"][0].keys()
+
+
+ALL = {"blur_voxels", "regularizer", "weighting", "steps", "oversampling"}
+
+
+def voxels(**settings):
+    tv = [{"name": "tv", "weight": 0.003}]
+    return validate({"network": {"name": "voxel"}, "projector": {"name": "torch"}, "regularizers": tv, "oversampling": 2, **settings})
+
+
+def bowl(blur: float, weight: float, rolloff: float | None = None):
+    """Return an error that is lowest at a blur, a weight and a roll-off."""
+
+    def error(setting):
+        far = 30 * (setting["blur_voxels"] - blur) ** 2 + np.log(setting["regularizer"] / weight) ** 2
+        return 1 + far + (setting.get("rolloff") != rolloff)
+
+    return Search(error)
+
+
+@pytest.mark.parametrize("rolloff", [None, 0.15])
+@pytest.mark.parametrize("blur", [0.0, 0.6, 1.2, 2.2])
+@pytest.mark.parametrize("weight", [0.0032, 0.1])
+def test_little_noise_settles_on_the_lowest_error_wherever_it_begins(rolloff, blur, weight):
+    chosen = choose_fine(bowl(blur, weight, rolloff), voxels(), ALL, 60.0)
+    assert chosen["blur_voxels"] == blur
+    # The smoothest that is alike, which is at most the next one of the ladder.
+    assert weight <= chosen["regularizer"] < 2 * weight
+    assert chosen["rolloff"] == rolloff
+    assert chosen["oversampling"] == 2
+
+
+def test_noise_free_views_are_never_tried_with_the_ramp_rolled_off():
+    search = bowl(0.8, 0.0032)
+    assert choose_fine(search, voxels(), ALL, 1e4)["rolloff"] is None
+    assert all(setting["rolloff"] is None for setting, _ in search.tried)
+
+
+@pytest.mark.parametrize(("blur", "factor"), [(0.5, 2), (1.5, 1)])
+def test_in_noise_a_finer_lattice_is_for_fine_detail_alone(blur, factor):
+    chosen = choose_noisy(bowl(blur, 0.32), voxels(), ALL)
+    assert (chosen["blur_voxels"], chosen["regularizer"], chosen["oversampling"]) == (blur, 0.32, factor)
+    assert choose_noisy(bowl(blur, 0.32), voxels(), ALL - {"oversampling"})["oversampling"] == 2
+
+
+def test_what_is_told_is_what_all_trials_have():
+    for choose in (
+        lambda search: choose_fine(search, voxels(blur_voxels=0.3), ALL - {"blur_voxels"}, 60.0),
+        lambda search: choose_noisy(search, voxels(blur_voxels=0.3), ALL - {"blur_voxels"}),
+    ):
+        search = bowl(1.0, 0.1)
+        assert choose(search)["blur_voxels"] == 0.3
+        assert {setting["blur_voxels"] for setting, _ in search.tried} == {0.3}

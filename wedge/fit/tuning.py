@@ -85,7 +85,7 @@ def tune_network(
     if not config.regularizers:
         names -= {"regularizer"}
     try:
-        setting = _choose_fine(search, settled, names, signal_to_noise) if fine else _choose_noisy(search, settled, names)
+        setting = choose_fine(search, settled, names, signal_to_noise) if fine else choose_noisy(search, settled, names)
     finally:
         trials.close()
     chosen: dict[str, Any] = {key: value for key, value in setting.items() if key in names or (key == "rolloff" and "weighting" in names)}
@@ -99,7 +99,8 @@ def _told(config: FitConfig) -> dict[str, Any]:
     return setting | ({"regularizer": config.regularizers[0].weight} if config.regularizers else {})
 
 
-def _choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_noise: float) -> dict[str, Any]:
+def choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_noise: float) -> dict[str, Any]:
+    """Return the best setting of a fit that is to converge: blur, weight and roll-off of the ramp, then the smoothest weight alike."""
     setting = _told(config)
     noisy = signal_to_noise < _ROLLED_OFF
     if "weighting" in names:
@@ -129,7 +130,8 @@ def _nearest(values: Sequence[float], to: float) -> float:
     return min(values, key=lambda value: abs(np.log(value / to)))
 
 
-def _choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[str, Any]:
+def choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[str, Any]:
+    """Return the best setting of a fit to noisy views: blur, weight and weighting, each in turn, twice."""
     setting = _told(config)
     if "blur_voxels" in names:
         setting["blur_voxels"] = 1.2
@@ -148,7 +150,8 @@ def _choose_noisy(search: Search, config: FitConfig, names: set[str]) -> dict[st
             other = {**setting, "weighting": "plain" if setting["weighting"] == "ramp" else "ramp"}
             setting = other if search.better(other, setting) else setting
         # The second round judges on the lattice that will be fitted.
-        setting = {**setting, "oversampling": 1 if setting["blur_voxels"] >= _BAND_LIMITED else config.oversampling}
+        coarse = "oversampling" in names and setting["blur_voxels"] >= _BAND_LIMITED
+        setting = {**setting, "oversampling": 1 if coarse else config.oversampling}
         if setting == before:
             break
     return setting
