@@ -1,6 +1,7 @@
 """Every example runs, on a copy, with as little work as it can be given."""
 
 import filecmp
+import json
 import os
 import shutil
 import subprocess
@@ -64,6 +65,14 @@ def test_the_page_of_results_says_what_the_data_say(copy: Path) -> None:
     run(copy / REPORT)
     assert page.read_text() == before
     assert before.count("<!-- end -->") >= 6
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "benchmarks" / "results").glob("*.json")), ids=lambda path: path.stem)
+def test_results_say_by_which_command_and_nothing_of_where(path: Path) -> None:
+    words = json.loads(path.read_text())["command"]
+    assert words[0] == "python"
+    assert Path(words[1]).suffix == ".py"
+    assert not [word for word in words if word.startswith(("/", "--work", "--reuse"))]
 
 
 def test_the_small_needle_series_is_made_from_the_full_one(copy: Path, shared_data: Path) -> None:

@@ -1,16 +1,20 @@
 """Laws of the settings that held-out views choose."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
 
 from wedge.data import TiltSeries
-from wedge.fit.build import Plugins
+from wedge.errors import DeviceError
+from wedge.fit.build import Plugins, build_fit, build_projectors
+from wedge.fit.data_term import split_parts
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.search import Search
 from wedge.fit.settings import left_to_the_data, validate
-from wedge.fit.trials import split_views, views_to_judge_by
+from wedge.fit.trials import Trials, split_views, views_to_judge_by
 from wedge.fit.tuning import choose_fine, choose_noisy, tune_network
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -108,6 +112,36 @@ def test_busiest_rows_hold_the_specimen():
     assert busiest_rows(tilts, 100) == range(64)
 
 
+def views_of(density):
+    """Return the views of ``(y, z, x)`` density, and the plain grid with its projector."""
+    rows, num_z, num_x = density.shape
+    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 31)), (rows, num_x), (num_z, rows, num_x))
+    registry = Registry.load({"WEDGE_PLUGINS": ""})
+    projector = registry.resolve("projector", "torch", {"cache": False})
+    views = projector.build(geometry, CPU).project(torch.from_numpy(density.astype(np.float32))).numpy()
+    return TiltSeries(np.ascontiguousarray(views.transpose(1, 0, 2)), geometry), Plugins(registry.resolve("network", "voxel"), projector)
+
+
+def test_a_fit_that_has_no_room_after_the_trials_is_refused_before_them():
+    tilts, plugins = views_of(np.ones((8, 8, 12)))
+    config = voxels(regularizers=[], batch_rows="auto")
+    for full_rows, refused in ((8, False), (10**8, True)):
+        trials = Trials(tilts, plugins, config, Normalization(0.0, 1.0, True), CPU, 8 * 2**30, full_rows)
+        with pytest.raises(DeviceError, match="memory limit") if refused else nullcontext():
+            assert np.isfinite(trials.error({}, 1))
+        trials.close()
+
+
+@pytest.mark.parametrize("batch_rows", [2, "auto"])
+def test_the_gradient_floor_is_in_units_of_one_over_the_voxels_of_a_batch(batch_rows):
+    tilts, plugins = views_of(np.ones((16, 8, 12)))
+    parts = build_projectors(split_parts(tilts, 0.0), plugins, {1}, CPU)
+    for floor, epsilon in ((0.5, 0.5 / (2 * 8 * 12)), (0.0, 1e-8)):
+        config = voxels(regularizers=[], batch_rows=batch_rows, gradient_floor=floor, oversampling=1)
+        fit = build_fit(tilts, plugins, config, Normalization(0.0, 1.0, True), parts, CPU, 8 * 2**30, 0)
+        assert fit.optimizer.param_groups[0]["eps"] == pytest.approx(epsilon)
+
+
 @pytest.mark.parametrize(("width", "least", "most"), [(1.2, 0.8, 1.2), (0.0, 0.0, 0.0)])
 def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(width, least, most):
     random = np.random.default_rng(0)
@@ -119,12 +153,7 @@ def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(w
             density += np.exp(-0.5 * (distance / width) ** 2)
     else:
         density[:, 4:12, 4:20] = random.random((16, 8, 16)) < 0.05
-    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 31)), (16, 24), (16, 16, 24))
-    registry = Registry.load({"WEDGE_PLUGINS": ""})
-    projector = registry.resolve("projector", "torch", {"cache": False})
-    views = projector.build(geometry, CPU).project(torch.from_numpy(density.astype(np.float32))).numpy()
-    tilts = TiltSeries(np.ascontiguousarray(views.transpose(1, 0, 2)), geometry)
-    plugins = Plugins(registry.resolve("network", "voxel"), projector)
+    tilts, plugins = views_of(density)
     config = validate(
         {
             "network": {"name": "voxel"},
@@ -170,6 +199,13 @@ def test_little_noise_settles_on_the_lowest_error_wherever_it_begins(rolloff, bl
     assert weight <= chosen["regularizer"] < 2 * weight
     assert chosen["rolloff"] == rolloff
     assert chosen["oversampling"] == 2
+
+
+def test_of_weights_that_views_cannot_tell_apart_the_smoothest_is_taken():
+    def error(setting):
+        return 1.0 + (setting["blur_voxels"] - 0.8) ** 2 + (setting["regularizer"] > 0.02)
+
+    assert choose_fine(Search(error), voxels(), ALL, 1e4)["regularizer"] == 0.018
 
 
 def test_noise_free_views_are_never_tried_with_the_ramp_rolled_off():
