@@ -214,9 +214,38 @@ def test_noisy_views_are_fitted_by_all_rows_at_once_and_clean_ones_are_not(wedge
     assert wedge("simulate-spheres", "-o", tmp_path / "noisy", *phantom).code == 0
     out = tmp_path / "out.zarr"
     for source, all_rows in ((tmp_path / "noisy" / "tilts.zarr", True), (tilts, False)):
-        done = wedge("reconstruct", source, "-o", out, "--passes", 2, "--projector-opt", "cache=false", "--overwrite", "--json")
+        done = wedge(
+            "reconstruct",
+            source,
+            "-o",
+            out,
+            "--method",
+            "network",
+            "--passes",
+            2,
+            "--projector-opt",
+            "cache=false",
+            "--overwrite",
+            "--json",
+        )
         assert done.code == 0, done.err
         assert ("batch_rows" in json.loads(done.out)["fit"]["chosen"]) == all_rows
         fit = record(out)["config"]["fit"]
         assert (fit["batch_rows"] == "auto") != all_rows
         assert (fit["learning_rate"] > 0.02) == all_rows
+
+
+def test_noisy_views_are_fitted_by_a_stack_unless_one_fit_is_described(wedge, tmp_path):
+    phantom = ["--shape", "16", "24", "32", "--num-tilts", "21", "--noise", "poisson", "--eta", "1"]
+    assert wedge("simulate-spheres", "-o", tmp_path, *phantom).code == 0
+    quick = ["--passes", 2, "--projector-opt", "cache=false", "--overwrite", "--json"]
+    for options, method in (([], "stack"), (["--blur", "1"], "network"), (["--tune", "none"], "network")):
+        done = wedge("reconstruct", tmp_path / "tilts.zarr", "-o", tmp_path / "out.zarr", *quick, *options)
+        assert done.code == 0, done.err
+        assert json.loads(done.out)["fit"]["method"] == method
+    first = wedge("reconstruct", tmp_path / "tilts.zarr", "-o", tmp_path / "first.zarr", *quick)
+    again = wedge("reconstruct", tmp_path / "tilts.zarr", "-o", tmp_path / "again.zarr", "--config", tmp_path / "first.zarr", "--json")
+    assert (first.code, again.code) == (0, 0), again.err
+    assert json.loads(again.out)["fit"]["chosen"] == json.loads(first.out)["fit"]["chosen"]
+    values = [np.asarray(store.open_volume(tmp_path / f"{name}.zarr").array[:]) for name in ("first", "again")]
+    assert np.array_equal(*values)

@@ -64,7 +64,7 @@ def command(
     positivity: Annotated[str | None, typer.Option("--positivity", metavar="auto|on|off", help="Whether density is positive.")] = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="auto|network|adaptive", help="Kind of field; auto: adaptive for density of both signs."),
+        typer.Option("--method", metavar="auto|network|stack|adaptive", help="Kind of field; auto: by sign of density and noise."),
     ] = None,
     tune: Annotated[
         str | None, typer.Option("--tune", metavar="NAME,...|none", help="Settings that held-out views choose; what you give is kept.")

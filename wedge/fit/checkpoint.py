@@ -16,7 +16,7 @@ from wedge.fit.model import Field
 from wedge.fit.normalization import Normalization
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-_VERSION = 1
+VERSION = 1
 
 
 @dataclass
@@ -90,7 +90,7 @@ def save_checkpoint(
     tensors = _apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     temporary = path.with_name(path.name + ".partial")
     try:
-        save_file(tensors, temporary, {"wedge": json.dumps({"version": _VERSION, "progress": asdict(progress)})})
+        save_file(tensors, temporary, {"wedge": json.dumps({"version": VERSION, "progress": asdict(progress)})})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)

@@ -52,8 +52,9 @@ class DataTermConfig(_Frozen):
     rolloff: float | None = Field(default=None, gt=0, description="cycles per pixel")
 
 
-Tunable = Literal["blur_voxels", "regularizer", "weighting", "steps", "oversampling", "strength"]
-"""What the data can choose; ``regularizer`` is the weight of the first one, ``steps`` are ``batch_rows`` and ``learning_rate``."""
+Tunable = Literal["blur_voxels", "regularizer", "weighting", "steps", "oversampling", "strength", "stack"]
+"""What the data can choose; ``regularizer`` is the weight of the first one, ``steps`` are ``batch_rows`` and ``learning_rate``, ``stack``
+is whether one fit is enough."""
 
 
 class AdaptiveConfig(_Frozen):
@@ -73,7 +74,8 @@ class AdaptiveConfig(_Frozen):
 class FitConfig(_Frozen):
     """A whole fit.
 
-    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; or ``auto``: adaptive where density has both signs.
+    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; ``stack``, see `wedge.fit.stack_run`; or ``auto``:
+    adaptive where density has both signs, a stack where it has one and the views are noisy, a network otherwise.
     ``tune`` names the settings that held-out views choose before the fit, see `wedge.fit.tuning`. ``blur_voxels`` is the standard deviation
     of a Gaussian that bounds the detail of the field. ``margin`` is how many voxels the field goes on beyond the volume on either side in
     x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
@@ -85,7 +87,7 @@ class FitConfig(_Frozen):
     ``oversampling`` points per voxel along z and x; the result is the mean over each voxel.
     """
 
-    method: Literal["auto", "network", "adaptive"] = "network"
+    method: Literal["auto", "network", "adaptive", "stack"] = "network"
     tune: tuple[Tunable, ...] = ()
     network: ComponentChoice
     projector: ComponentChoice

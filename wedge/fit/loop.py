@@ -149,11 +149,13 @@ def run_fit(
     stop: StopRequest,
     checkpoint_seconds: float,
     on_progress: Callable[[int, int, float], None],
+    until: int | None = None,
+    first: int = 0,
 ) -> bool:
-    """Run a fit from where ``progress`` says to its end.
+    """Run a fit from where ``progress`` says to its end, or to step ``until``.
 
     ``save`` is called now and then, when stopped and at the end. ``on_progress`` gets steps done, steps in all and the loss, about once
-    a second.
+    a second. Observers and the history are told steps from ``first`` on.
 
     Returns
     -------
@@ -170,7 +172,8 @@ def run_fit(
     if math.isnan(progress.reference_loss):
         progress.reference_loss = empty_loss(fit)
     previews = field_previews(fit.field, fit.box, fit.device)
-    while progress.step < fit.num_steps and stop.reason is None:
+    end = fit.num_steps if until is None else until
+    while progress.step < end and stop.reason is None:
         scalars = take_step(fit, progress.step)
         record = progress.step % every == 0 or progress.step + 1 == fit.num_steps
         now = time.monotonic()
@@ -184,19 +187,19 @@ def run_fit(
         progress.step += 1
         progress.seconds = now - started
         if len(fit.observers):
-            fit.observers.step(progress.step, scalars)
+            fit.observers.step(first + progress.step, scalars)
         if record:
-            entry = {"step": float(progress.step)} | {name: float(value) for name, value in scalars.items()}
+            entry = {"step": float(first + progress.step)} | {name: float(value) for name, value in scalars.items()}
             if fit.held_out:
                 entry["held_out"] = held_out_error(fit, progress.step - 1)
             progress.history.append(entry)
             if len(fit.observers):
-                fit.observers.preview(progress.step, previews)
+                fit.observers.preview(first + progress.step, previews)
         if now - saved > checkpoint_seconds:
             save()
             saved = time.monotonic()
     save()
-    return progress.step >= fit.num_steps
+    return progress.step >= end
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import torch
 
 from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import InterruptedRunError, StoppedError, WedgeError
+from wedge.errors import InputError, InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.adaptive_run import reconstruct_adaptive
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
@@ -23,6 +23,8 @@ from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.spectrum import measure
+from wedge.fit.stack_run import reconstruct_stack
+from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS, tune_network
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
@@ -30,8 +32,8 @@ from wedge.slabs import chunk_rows, slab_ranges
 
 __all__ = ["Plugins", "Reconstruction", "reconstruct"]
 
-_NOISE_FREE = 1000.0
-"""Signal to noise from which on what is taken for noise is detail."""
+_NOISE_FREE, _NOISY = 1000.0, 20.0
+"""Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
 
 
 def _write_prediction(
@@ -119,7 +121,7 @@ def reconstruct(
         job = Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
     else:
         units, margin = _units(whole, plugins, config, device)
-        settled = config.model_copy(update={"margin": margin, "method": chosen_method(config, units)})
+        settled = config.model_copy(update={"margin": margin})
         job = Job(whole, halves, plugins, settled, units, margin, device, 0)
     job.limit = memory_limit(device, max_memory)
     units = job.units
@@ -127,43 +129,60 @@ def reconstruct(
     say(f"intensity offset {units.offset:.6g} ({config.offset}), density of {sign}, scale {abs(units.scale):.4g}")
     if job.margin:
         say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
+    if saved is None:
+        job.config = job.config.model_copy(update={"method": _kind(job, say)})
     if job.config.method == "adaptive":
         return reconstruct_adaptive(job, writer, stop=stop, say=say, on_progress=on_progress)
+    if job.config.method == "stack":
+        return reconstruct_stack(job, writer, saved, run_dir, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress)
     if saved is None:
         _tune(job, stop, say)
     return _reconstruct_network(job, writer, saved, run_dir, stop_now, stop, checkpoint_seconds, say, on_progress)
 
 
-def chosen_method(config: FitConfig, units: Normalization) -> str:
-    """Return the kind of field: as told, or by whether density has both signs."""
-    if config.method != "auto":
-        return config.method
-    return "network" if units.positive else "adaptive"
+def _kind(job: Job, say: Callable[[str], None]) -> str:
+    """Measure the noise, unless the adaptive field does so itself, and return the kind of field: as told, or as the views ask for."""
+    told = job.config.method
+    if told == "adaptive" or (told == "auto" and not job.units.positive):
+        return "adaptive"
+    sample = _sample(job)
+    spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
+    ratio = spectrum.signal_to_noise
+    job.noise_std = spectrum.noise_variance**0.5 if ratio < _NOISE_FREE else 0.0
+    job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
+    say(f"signal to noise in the views about {ratio:.3g}")
+    can_judge = bool(views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg))
+    if told == "stack" and not can_judge:
+        raise InputError(f"{job.tilts.name}: a stack needs views to judge by, and too few are left; give --method network")
+    if told != "auto":
+        return told
+    return "stack" if ratio < _NOISY and can_judge and "stack" in job.config.tune else "network"
+
+
+def _sample(job: Job) -> TiltSeries:
+    """Return some rows of the views that are fitted."""
+    fitted = split_parts(job.wide, job.config.hold_out)[0].series
+    return rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
 
 
 def _tune(job: Job, stop: StopRequest, say: Callable[[str], None]) -> None:
     """Let the data choose what they are to choose."""
-    sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
-    sinograms = sample_rows(sample) - job.units.offset
-    spectrum = measure(sinograms, sample.geometry)
-    job.noise_std = spectrum.noise_variance**0.5 if spectrum.signal_to_noise < _NOISE_FREE else 0.0
-    say(f"signal to noise in the views about {spectrum.signal_to_noise:.3g}")
-    job.config, job.chosen = tune_network(
-        sample,
+    job.config, chosen = tune_network(
+        _sample(job),
         job.plugins,
         job.config,
         job.units,
-        spectrum.signal_to_noise,
+        float(job.chosen["signal_to_noise"]),
         job.noise_std,
         job.device,
         job.limit,
         job.tilts.geometry.detector_shape[0],
         lambda: stop.reason is None,
     )
-    job.chosen = {"signal_to_noise": spectrum.signal_to_noise, "noise_std": job.noise_std} | job.chosen
-    if shown := {key: value for key, value in job.chosen.items() if key not in ("trials", "signal_to_noise", "noise_std")}:
-        chosen = ", ".join(f"{key} {value}" for key, value in shown.items())
-        say(f"chosen on held-out views: {chosen} ({len(job.chosen['trials'])} trials)")
+    job.chosen |= chosen
+    if shown := {key: value for key, value in chosen.items() if key != "trials"}:
+        text = ", ".join(f"{key} {value}" for key, value in shown.items())
+        say(f"chosen on held-out views: {text} ({len(chosen['trials'])} trials)")
 
 
 def _reconstruct_network(

@@ -99,12 +99,13 @@ _DECIDED_BY = {
     "steps": ("batch_rows", "learning_rate"),
     "oversampling": ("oversampling",),
     "strength": ("adaptive",),
+    "stack": ("blur_voxels", "regularizers", "data_term", "batch_rows", "learning_rate", "oversampling"),
 }
 """The settings that take a tunable out of the data's hands when they are given."""
 
 
 def left_to_the_data(settings: Mapping[str, Any], given: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what is left to the data to choose, and the method: who names a network means it."""
+    """Return what is left to the data to choose, and the method: who names a network means it, and what one fit is made of, one fit."""
     free: dict[str, Any] = {}
     if not any("tune" in layer for layer in given):
         decided = {key for layer in given for key in layer}

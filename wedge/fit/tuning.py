@@ -63,7 +63,7 @@ def tune_network(
     tuple
         The configuration with ``tune`` empty, and what was chosen, for the record.
     """
-    names: set[str] = {name for name in config.tune if name != "strength"}
+    names: set[str] = {name for name in config.tune if name not in ("strength", "stack")}
     settled = config.model_copy(update={"tune": ()})
     if not names or not views_to_judge_by(sample.geometry.tilt_angles_deg):
         return settled, {}

@@ -1,0 +1,138 @@
+"""Laws of whole reconstructions by a stack of fits."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.data import TiltSeries
+from wedge.errors import InputError, StoppedError, UsageError
+from wedge.fit import build
+from wedge.fit.loop import StopRequest
+from wedge.fit.memory import MemoryPlan
+from wedge.fit.reconstruct import Reconstruction, reconstruct
+from wedge.fit.run_dir import prepare_run_dir
+from wedge.fit.settings import resolve_plugins, validate
+from wedge.geometry import TiltGeometry
+from wedge.registry import Registry
+from wedge.spheres import chords, make_spheres, rasterize
+
+SHAPE = (12, 40, 24)
+STACK = {
+    "method": "stack",
+    "network": {"name": "voxel"},
+    "projector": {"name": "torch", "options": {"cache": False}},
+    "regularizers": [{"name": "tv", "weight": 0.1}],
+    "passes": 24,
+    "learning_rate": 0.02,
+    "adam_betas": [0.95, 0.99],
+    "gradient_floor": 0.01,
+}
+
+
+class Memory:
+    """Takes the rows that a store would."""
+
+    def __init__(self) -> None:
+        self.slices = np.full((SHAPE[1], SHAPE[0], SHAPE[2]), np.nan, dtype=np.float32)
+
+    def write_rows(self, y_start: int, block: torch.Tensor) -> None:
+        self.slices[y_start : y_start + len(block)] = np.asarray(block)
+
+
+class StopAfter(StopRequest):
+    """Asks to stop after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def count(self, done: int, total: int, loss: float) -> None:
+        if done >= self.steps:
+            self.reason = "SIGTERM"
+
+
+def run(tilts: TiltSeries, run_dir: Path, settings: dict, **options) -> tuple[np.ndarray, Reconstruction]:
+    config, plugins = resolve_plugins(validate(settings), Registry.load({"WEDGE_PLUGINS": ""}))
+    memory = Memory()
+    prepare_run_dir(run_dir, tilts, config, resume=options.get("resume", False), overwrite=True)
+    result = reconstruct(tilts, memory, plugins, config, device=torch.device("cpu"), run_dir=run_dir, **options)
+    return memory.slices, result
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+@pytest.fixture(scope="module")
+def spheres():
+    return make_spheres(SHAPE, seed=5)
+
+
+@pytest.fixture(scope="module")
+def truth(spheres) -> np.ndarray:
+    return rasterize(spheres, 0, SHAPE[1])
+
+
+@pytest.fixture(scope="module")
+def tilts(spheres) -> TiltSeries:
+    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 25)), SHAPE[1:], SHAPE)
+    array = np.ascontiguousarray(chords(spheres, geometry, 0, SHAPE[1]).transpose(1, 0, 2), dtype=np.float32)
+    return TiltSeries(array, geometry, "spheres", simulated=True)
+
+
+@pytest.fixture(scope="module")
+def noisy(tilts) -> TiltSeries:
+    """The same views with noise as strong as the signal."""
+    noise = np.random.default_rng(0).normal(0, tilts.array.std(), tilts.array.shape)
+    return replace(tilts, array=(tilts.array + noise).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def whole(noisy, tmp_path_factory):
+    return run(noisy, tmp_path_factory.mktemp("whole") / "run", STACK)
+
+
+def test_stack_is_closer_to_the_truth_than_one_fit(noisy, whole, truth, tmp_path):
+    one = run(noisy, tmp_path / "run", {**STACK, "method": "network", "blur_voxels": 0.8, "data_term": {"weighting": "plain"}})[0]
+    assert relative(whole[0], truth) < relative(one, truth)
+    told = whole[1].chosen
+    assert told["held_out_error"] < told["best"]["held_out_error"]
+    assert (whole[0] >= 0).all()
+
+
+def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
+    settings = {**STACK, "method": "auto", "passes": 8, "tune": ["stack"]}
+    assert run(noisy, tmp_path / "noisy", settings)[1].config.method == "stack"
+    assert run(tilts, tmp_path / "clean", settings)[1].config.method == "network"
+    assert run(noisy, tmp_path / "one", {**settings, "tune": []})[1].config.method == "network"
+
+
+def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
+    stop = StopAfter(30)
+    with pytest.raises(StoppedError, match="2 of 11 fits"):
+        run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
+    with pytest.raises(UsageError, match="no result before its last fit"):
+        run(noisy, tmp_path / "run", STACK, resume=True, stop_now=True)
+    resumed, result = run(noisy, tmp_path / "run", STACK, resume=True)
+    assert np.array_equal(resumed, whole[0])
+    assert result.chosen == whole[1].chosen
+
+
+def test_stack_does_not_depend_on_memory(noisy, whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "plan_memory", lambda *args: MemoryPlan(3, False, 0, 0))
+    assert relative(run(noisy, tmp_path / "run", STACK)[0], whole[0]) < 0.02
+
+
+def test_stack_tells_the_error_of_views_that_the_user_holds_out(noisy, tmp_path):
+    result = run(noisy, tmp_path / "run", {**STACK, "passes": 8, "hold_out": 0.2})[1]
+    assert result.held_out_error is not None
+    assert result.held_out_error > 0
+
+
+def test_stack_is_refused_where_no_view_can_judge(tilts, tmp_path):
+    few = replace(tilts, array=tilts.array[:8], geometry=tilts.geometry.with_views(range(8)))
+    with pytest.raises(InputError, match="--method network"):
+        run(few, tmp_path / "run", STACK)

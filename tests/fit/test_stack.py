@@ -1,0 +1,144 @@
+"""Laws of the weights of a stack, of the filters that apply them, and of the fits that make it up."""
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.fit.config import FitConfig
+from wedge.fit.members import describe, members_for
+from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
+from wedge.fit.stack import RingEquations, knots, spline_basis
+
+CPU = torch.device("cpu")
+ROWS, VIEWS, WIDTH = 24, 8, 64
+
+
+def split_by_frequency(views: np.ndarray, at: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what views hold below and above a frequency."""
+    frequency = np.hypot(np.fft.fftfreq(views.shape[0])[:, None], np.fft.fftfreq(views.shape[2]))[:, None]
+    low = np.fft.ifft2(np.fft.fft2(views, axes=(0, 2)) * (frequency < at), axes=(0, 2)).real
+    return low, views - low
+
+
+@pytest.fixture
+def views() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(ROWS, VIEWS, WIDTH))
+
+
+def config(**settings: object) -> FitConfig:
+    given = {"network": {"name": "voxel"}, "projector": {"name": "torch"}, "regularizers": [{"name": "tv", "weight": 0.1}]}
+    return FitConfig.model_validate(given | settings)
+
+
+def test_weights_of_one_at_every_knot_are_one_at_every_frequency():
+    frequency = np.linspace(0, 0.75, 200)
+    assert np.allclose(spline_basis(frequency).sum(axis=1), 1)
+    assert spline_basis(frequency).shape == (200, len(knots()))
+
+
+def test_errors_are_those_of_the_estimates(views):
+    estimates = [0.5 * views, views + 1]
+    measured = np.random.default_rng(1).normal(size=views.shape)
+    found = RingEquations(estimates, measured).errors()
+    assert np.allclose(found, [np.square(estimate - measured).mean() for estimate in estimates], rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [WIDTH, WIDTH - 1])
+def test_error_of_weights_is_that_of_the_filtered_sum(views, width):
+    estimates, measured = [views[..., :width], np.roll(views, 1, axis=2)[..., :width]], 0.3 * views[..., :width]
+    equations = RingEquations(estimates, measured)
+    weights = np.stack([np.full(len(knots()), 0.7), np.full(len(knots()), -0.2)])
+    expected = np.square(0.7 * estimates[0] - 0.2 * estimates[1] - measured).mean()
+    assert equations.error(range(VIEWS), weights) == pytest.approx(expected, rel=1e-4)
+
+
+def test_each_estimate_counts_at_the_frequencies_that_it_is_right_about(views):
+    random = np.random.default_rng(1)
+    low, high = split_by_frequency(views, 0.25)
+    wrong_low, wrong_high = split_by_frequency(random.normal(size=views.shape), 0.25)
+    measured = views + random.normal(scale=0.5, size=views.shape)
+    stack = RingEquations([low + wrong_high, wrong_low + high], measured).best()
+    at = spline_basis(np.array([0.1, 0.4])) @ stack.weights.T
+    assert np.allclose(at, [[1, 0], [0, 1]], atol=0.15)
+    assert stack.error < 0.5 * stack.base_error
+    # Nothing below the noise is promised.
+    assert stack.error > 0.9 * 0.25
+
+
+def test_an_estimate_that_is_too_strong_is_weakened(views):
+    measured = views + np.random.default_rng(1).normal(scale=0.5, size=views.shape)
+    stack = RingEquations([2 * views], measured).best()
+    assert np.allclose(spline_basis(np.linspace(0.05, 0.5, 10)) @ stack.weights.T, 0.5, atol=0.1)
+
+
+def test_where_nothing_does_better_the_best_estimate_is_left_as_it_is(views):
+    random = np.random.default_rng(1)
+    estimates = [views, *(random.normal(size=views.shape) for _ in range(3))]
+    stack = RingEquations(estimates, views + random.normal(scale=3, size=views.shape)).best()
+    assert stack.base == 0
+    at = spline_basis(np.linspace(0.05, 0.5, 10)) @ stack.weights.T
+    assert np.allclose(at, [1, 0, 0, 0], atol=0.25)
+    assert stack.error <= stack.base_error
+
+
+def test_views_that_judge_took_no_part(views):
+    random = np.random.default_rng(1)
+    noise = random.normal(size=views.shape)
+    # An estimate of the noise itself explains the views that it was found on, and no others.
+    estimates = [views, *(np.where(np.arange(VIEWS)[:, None] == view, noise, random.normal(size=views.shape)) for view in range(VIEWS))]
+    equations = RingEquations(estimates, views + noise)
+    weights = equations.solve(range(VIEWS), 0, 3.0, 0.3)
+    assert equations.error(range(VIEWS), weights) < equations.cross_validated(0, 3.0, 0.3)
+
+
+@pytest.mark.parametrize("count", [1, 5, 70])
+def test_volumes_go_on_as_their_mirror_image(count):
+    expected = np.pad(np.arange(count), 40, mode="symmetric")
+    assert np.array_equal(mirrored(-40, count + 40, count), expected)
+
+
+@pytest.mark.parametrize("shape", [(9, 5, 12), (16, SLAB_ROWS + 7, 20)])
+def test_weights_of_one_leave_a_volume_as_it_is(shape):
+    volume = torch.randn(shape[1], shape[0], shape[2], generator=torch.Generator().manual_seed(0))
+    into = torch.ones_like(volume)
+    RadialFilter(shape, CPU).add(into, lambda low, high: volume[low:high], np.ones(len(knots())))
+    assert torch.allclose(into, volume + 1, atol=1e-5)
+
+
+def test_filter_does_not_see_where_slabs_meet():
+    # A wave along y of one frequency is multiplied by the weight there, across all borders of slabs.
+    rows, frequency = 4 * SLAB_ROWS, 1 / 8
+    wave = torch.cos(2 * torch.pi * frequency * (torch.arange(rows) + 0.5))[:, None, None].expand(rows, 6, 10).contiguous()
+    weights = np.random.default_rng(0).normal(size=len(knots()))
+    into = torch.zeros_like(wave)
+    RadialFilter((6, rows, 10), CPU).add(into, lambda low, high: wave[low:high], weights)
+    expected = float((spline_basis(np.array([frequency])) @ weights)[0])
+    assert torch.allclose(into, expected * wave, atol=0.01)
+
+
+def test_frequencies_are_those_of_pixels():
+    # Voxels of two pixels: four voxels are eight pixels.
+    wave = torch.cos(2 * torch.pi / 4 * (torch.arange(64) + 0.5)).expand(8, 6, 64).contiguous()
+    weights = np.random.default_rng(0).normal(size=len(knots()))
+    into = torch.zeros_like(wave)
+    RadialFilter((6, 8, 64), CPU, 2.0).add(into, lambda low, high: wave[low:high], weights)
+    assert torch.allclose(into, float((spline_basis(np.array([1 / 8])) @ weights)[0]) * wave, atol=0.01)
+
+
+def test_members_are_less_regularized_the_less_noise_there_is():
+    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.1, 1.0, 2.0)]
+    assert weights[0] == weights[1]
+    assert all(less < more for less, more in zip(weights[2], weights[1], strict=True))
+
+
+def test_members_differ_and_see_all_rows():
+    members = members_for(config(passes=120), 0.5, 48)
+    told = [describe(members, index) for index in range(sum(len(member.looks) for member in members))]
+    assert {member.config.batch_rows for member in members} == {48}
+    assert all(member.looks == (15, 30, 60) for member in members)
+    assert [entry["passes"] for entry in told[:3]] == [15, 30, 60]
+    assert len({(member.config.model_dump_json()) for member in members}) == len(members)
+
+
+def test_few_passes_still_make_a_stack():
+    assert all(member.steps >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8))

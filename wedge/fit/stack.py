@@ -1,0 +1,167 @@
+"""Many estimates of one specimen put together, frequency by frequency, as views say that none of them has seen.
+
+Every setting of a fit is right about something: strong smoothing about coarse detail, weak about fine. Their sum with a weight for each at
+each frequency, found by least squares on held-out views, is better than any of them: the noise of those views is independent of every
+estimate, so that it adds to the error the same for all weights. Weights may be negative; they vary smoothly with frequency, and what views
+cannot decide stays at the best single estimate.
+
+References
+----------
+D. H. Wolpert, Neural Networks 5 (1992) 241, doi:10.1016/S0893-6080(05)80023-1; L. Breiman, Machine Learning 24 (1996) 49,
+doi:10.1007/BF00117832
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+KNOT_SPACING = 1 / 32
+"""Cycles per pixel between knots of the weights; a filter that is as smooth reaches ``REACH`` voxels."""
+REACH = 32
+_BINS_PER_KNOT = 4
+_TOP = 0.75  # cycles per pixel: beyond the corners of a view's spectrum
+_NOISE_FROM = 0.4  # cycles per pixel: beyond it there is next to nothing but noise
+_FOLDS = 4
+_SPREADS = (0.3, 1.0, 3.0)
+_SMOOTHNESSES = (0.1, 0.3)
+
+
+def knots() -> np.ndarray:
+    """Return the frequencies of the weights' knots in cycles per pixel, ``(knot,)``; one lies below 0 and one beyond the top."""
+    return np.arange(-1, round(_TOP / KNOT_SPACING) + 2) * KNOT_SPACING
+
+
+def spline_basis(frequency: np.ndarray) -> np.ndarray:
+    """Return cubic B-splines ``(frequency, knot)`` at frequencies in cycles per pixel; they sum to 1 within the band."""
+    distance = np.abs(np.clip(frequency, 0, _TOP)[:, None] - knots()) / KNOT_SPACING
+    near = 2 / 3 - distance**2 + distance**3 / 2
+    far = (2 - distance) ** 3 / 6
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Weights of estimates.
+
+    Parameters
+    ----------
+    weights
+        ``(estimate, knot)``, see `knots`.
+    base
+        The best single estimate.
+    error, base_error
+        Mean squared error per ray on held-out views, of all folds in turn, of the sum and of the best single estimate; both hold the noise.
+    """
+
+    weights: np.ndarray
+    base: int
+    error: float
+    base_error: float
+
+
+class RingEquations:
+    """Normal equations of the weights, kept for each view and ring of frequencies.
+
+    Parameters
+    ----------
+    predictions
+        Views as each estimate predicts them, ``(y, tilt, x)``.
+    measured
+        What was measured, ``(y, tilt, x)``.
+    """
+
+    def __init__(self, predictions: Sequence[np.ndarray], measured: np.ndarray) -> None:
+        rows, num_views, width = measured.shape
+        frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(width))
+        spacing = KNOT_SPACING / _BINS_PER_KNOT
+        bins = (frequency / spacing).astype(int).ravel()
+        order = np.argsort(bins, kind="stable")
+        self._starts = np.searchsorted(bins[order], np.arange(bins.max() + 2))
+        self._basis = spline_basis((np.arange(bins.max() + 1) + 0.5) * spacing)
+        # Half the spectrum: what stands for its mirror image as well counts twice.
+        doubled = np.full(frequency.shape, 2.0)
+        doubled[:, 0] = 1.0
+        if width % 2 == 0:
+            doubled[:, -1] = 1.0
+        root = np.sqrt(doubled).ravel()[order, None].astype(np.float32)
+        stacked = np.stack([*predictions, measured], axis=-1).astype(np.float32)
+        spectra = np.fft.fft(np.fft.rfft(stacked, axis=2, norm="ortho"), axis=0, norm="ortho")
+        count = len(predictions) + 1
+        self._grams = np.zeros((num_views, len(self._basis), count, count))
+        for view in range(num_views):
+            values = spectra[:, view].reshape(-1, count)[order] * root
+            for place, (start, stop) in enumerate(itertools.pairwise(self._starts)):
+                ring = values[start:stop]
+                self._grams[view, place] = (ring.conj().T @ ring).real
+        self._rays = float(rows * width)
+        outer = (np.arange(len(self._basis)) + 0.5) * spacing > min(_NOISE_FROM, 0.8 * frequency.max())
+        points = np.add.reduceat(doubled.ravel()[order], np.minimum(self._starts[:-1], len(order) - 1)) * (np.diff(self._starts) > 0)
+        power = self._grams[:, :, -1, -1].mean(axis=0)[outer & (points > 0)] / points[outer & (points > 0)]
+        self._noise = max(float(np.median(power)), 1e-30)
+
+    @property
+    def num_views(self) -> int:
+        """Views that judge."""
+        return len(self._grams)
+
+    def errors(self) -> np.ndarray:
+        """Return the mean squared error per ray of each estimate, ``(estimate,)``."""
+        gram = self._grams.sum(axis=(0, 1))
+        squared = np.diag(gram)[:-1] - 2 * gram[:-1, -1] + gram[-1, -1]
+        return squared / (self._rays * self.num_views)
+
+    def solve(self, views: Sequence[int], base: int, spread: float, smoothness: float) -> np.ndarray:
+        """Return the weights ``(estimate, knot)`` that some views ask for.
+
+        Parameters
+        ----------
+        base
+            The estimate whose weight is 1 where nothing speaks against it.
+        spread
+            How far weights may be expected from there.
+        smoothness
+            How much they may be expected to change from knot to knot.
+        """
+        gram = self._grams[list(views)].sum(axis=0) / self._noise
+        count = gram.shape[1] - 1
+        num_knots = self._basis.shape[1]
+        expected = np.zeros((num_knots, count))
+        expected[:, base] = 1.0
+        matrix = np.einsum("bk,bl,bij->kilj", self._basis, self._basis, gram[:, :-1, :-1], optimize=True)
+        right = np.einsum("bk,bi->ki", self._basis, gram[:, :-1, -1]) + expected / spread**2
+        matrix = matrix.reshape(num_knots * count, num_knots * count)
+        matrix[np.diag_indices_from(matrix)] += 1 / spread**2
+        steps = np.diff(np.eye(num_knots), axis=0) / smoothness
+        matrix += np.kron(steps.T @ steps, np.eye(count))
+        return np.linalg.solve(matrix, right.ravel()).reshape(num_knots, count).T
+
+    def error(self, views: Sequence[int], weights: np.ndarray) -> float:
+        """Return the mean squared error per ray of the weighted sum on some views."""
+        gram = self._grams[list(views)].sum(axis=0)
+        full = np.concatenate([self._basis @ weights.T, -np.ones((len(self._basis), 1))], axis=1)
+        return float(np.einsum("bi,bij,bj->", full, gram, full)) / (self._rays * len(views))
+
+    def cross_validated(self, base: int, spread: float, smoothness: float) -> float:
+        """Return the error on views that took no part in the weights."""
+        total = 0.0
+        folds = min(_FOLDS, self.num_views)
+        for fold in range(folds):
+            judging = list(range(fold, self.num_views, folds))
+            others = [view for view in range(self.num_views) if view not in judging]
+            total += self.error(judging, self.solve(others, base, spread, smoothness)) * len(judging)
+        return total / self.num_views
+
+    def best(self) -> Stack:
+        """Return the weights whose spread and smoothness do best on views that took no part; the single best where none does better."""
+        errors = self.errors()
+        base = int(np.argmin(errors))
+        options = list(itertools.product(_SPREADS, _SMOOTHNESSES))
+        found = [self.cross_validated(base, *option) for option in options] if self.num_views > 1 else [np.inf]
+        best = int(np.argmin(found))
+        if not found[best] < errors[base]:
+            weights = np.zeros((len(errors), self._basis.shape[1]))
+            weights[base] = 1.0
+            return Stack(weights, base, float(errors[base]), float(errors[base]))
+        return Stack(self.solve(range(self.num_views), base, *options[best]), base, found[best], float(errors[base]))

@@ -1,0 +1,233 @@
+"""The stack of a whole series: fits of many settings, summed frequency by frequency; see `wedge.fit.stack`.
+
+The weights are found on some rows, with views left out; then every fit sees all rows and views, and what it finds is filtered by its
+weights and added. Of what is left, nothing is negative where density is positive, and nothing stands where the best single fit is empty.
+"""
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from wedge.contracts import RunInfo
+from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
+from wedge.fit.batches import cut_slabs
+from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
+from wedge.fit.checkpoint import CHECKPOINT_NAME, VERSION, Progress
+from wedge.fit.data_term import DataTerm, split_parts
+from wedge.fit.job import Job, Reconstruction
+from wedge.fit.loop import StopRequest, predict, run_fit
+from wedge.fit.members import Member, describe, find_weights, members_for
+from wedge.fit.memory import release_unused
+from wedge.fit.observers import ObserverGroup
+from wedge.fit.radial import RadialFilter, filter_bytes
+from wedge.fit.run_dir import LOG_NAME
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.output import Writer
+from wedge.slabs import chunk_rows, slab_ranges
+
+SAMPLE_ROWS = 64
+_EMPTY = 0.1  # of the density of what is bright: below, the best single fit counts as empty, the more the less it has
+
+
+class StackRun:
+    """The sum of a stack as far as it has come; it can be saved between fits."""
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job, self.progress = job, progress
+        num_z, num_y, num_x = job.wide.geometry.volume_shape
+        # Filled at once, so that the plans of the fits find this memory taken.
+        self.total, self.best = (torch.empty(num_y, num_z, num_x).fill_(0.0) for _ in range(2))
+
+    def save(self, path: Path) -> None:
+        """Write what is done; the file at ``path`` is replaced at once or not at all."""
+        temporary = path.with_name(path.name + ".partial")
+        header = {"wedge": json.dumps({"version": VERSION, "progress": asdict(self.progress)})}
+        try:
+            save_file({"total": self.total, "best": self.best}, temporary, header)
+            os.replace(temporary, path)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise InputError(f"cannot write checkpoint {path}: {error}; free some disk space and resume") from error
+
+    def load(self, path: Path) -> None:
+        """Read what was done.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or of another kind of fit.
+        """
+        try:
+            tensors = load_file(path)
+            self.total.copy_(tensors["total"])
+            self.best.copy_(tensors["best"])
+        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+            raise InputError(f"checkpoint {path} is damaged ({error}): start again with --overwrite") from error
+
+    def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
+        """Return rows ``(y, z, x)`` of the normalized density."""
+        rows = self.total[y_start:y_stop]
+        if not self.job.units.positive:
+            return rows
+        return rows.clamp_min(0) * (self.best[y_start:y_stop] / (_EMPTY * bright)).clamp(0, 1)
+
+    def bright(self) -> float:
+        """Return the density of what is bright in the best single fit: the mean of density weighted by its square."""
+        squared = cubed = 0.0
+        for row in self.best:
+            squared += float(row.square().sum(dtype=torch.float64))
+            cubed += float((row.abs() * row.square()).sum(dtype=torch.float64))
+        return cubed / squared if squared > 0 else 1.0
+
+
+def reconstruct_stack(
+    job: Job,
+    writer: Writer,
+    saved: Progress | None,
+    run_dir: Path,
+    *,
+    stop_now: bool,
+    stop: StopRequest,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int, float], None],
+) -> Reconstruction:
+    """Write the stack of a series.
+
+    Raises
+    ------
+    UsageError
+        If ``stop_now``: the sum of some of the fits is no result.
+    StoppedError, InterruptedRunError
+        If stopped; what is kept are whole fits.
+    """
+    if stop_now:
+        raise UsageError("a stack has no result before its last fit: continue with --resume, or start again with --method network")
+    num_rows = job.tilts.geometry.detector_shape[0]
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
+    path = run_dir / CHECKPOINT_NAME
+    progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
+    run = StackRun(job, progress)
+    if saved is not None:
+        run.load(path)
+    else:
+        _choose(run, members, stop, say)
+        run.save(path)
+    parts = build_projectors(split_parts(job.wide, job.config.hold_out), job.plugins, {1}, job.device)
+    observers = ObserverGroup(job.plugins.observers)
+    all_steps = sum(member.steps for member in members)
+    observers.start(RunInfo(str(run_dir), all_steps, 0, parts[0][0].geometry, job.config.model_dump(mode="json")))
+    try:
+        for index in range(progress.step, len(members)):
+            _add_member(run, members, index, parts, observers, stop, on_progress)
+            if stop.reason is not None:
+                raise _stopped(stop.reason, run_dir, index, len(members))
+            progress.step = index + 1
+            run.save(path)
+            (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
+        bright = run.bright()
+        for rows in slab_ranges(num_rows, chunk_rows(job.tilts.geometry.volume_shape)):
+            writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
+        error = _held_out_error(run, parts, bright)
+    except BaseException as error_:
+        observers.failed(error_)
+        raise
+    finally:
+        close_projectors(parts)
+    observers.end({"steps": all_steps, "seconds": progress.seconds})
+    final = progress.history[-1] if progress.history else {}
+    chosen = {key: value for key, value in progress.chosen.items() if key != "weights"}
+    return Reconstruction(job.config, job.units, {}, all_steps, progress.seconds, final, error, False, chosen)
+
+
+def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
+    message = f"stopped by {reason} after {done} of {total} fits of the stack, which are kept in {run_dir}: continue with --resume"
+    return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
+
+
+def _choose(run: StackRun, members: list[Member], stop: StopRequest, say: Callable[[str], None]) -> None:
+    """Find the weights, and put them into the progress."""
+    job, started = run.job, time.monotonic()
+    fitted = split_parts(job.wide, job.config.hold_out)[0].series
+    sample = rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
+    say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
+    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, lambda: stop.reason is None)
+    if stack is None:
+        message = f"stopped by {stop.reason} before the first fit: nothing is kept"
+        raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
+    release_unused()
+    best = describe(members, stack.base)
+    told = {"fits": len(members), "held_out_error": stack.error, "best": best | {"held_out_error": stack.base_error}}
+    run.progress.chosen |= told | {"weights": stack.weights.tolist(), "base": stack.base}
+    run.progress.seconds += time.monotonic() - started
+    shown = ", ".join(f"{key} {value}" for key, value in best.items())
+    say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
+
+
+def _keep_nothing() -> None:
+    """Save nothing: a fit of a stack is done or not."""
+
+
+def _add_member(
+    run: StackRun,
+    members: list[Member],
+    index: int,
+    parts: list[PartProjectors],
+    observers: ObserverGroup,
+    stop: StopRequest,
+    on_progress: Callable[[int, int, float], None],
+) -> None:
+    """Fit one member to all rows and add what it finds at each look; nothing is kept of one that was stopped."""
+    job, member, started = run.job, members[index], time.monotonic()
+    geometry = job.wide.geometry
+    first_step = sum(other.steps for other in members[:index])
+    first_estimate = sum(len(other.looks) for other in members[:index])
+    all_steps = sum(other.steps for other in members)
+    weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
+    reserve = filter_bytes(geometry.volume_shape)
+    fit = build_fit(job.wide, job.plugins, member.config, job.units, parts, job.device, job.limit, -reserve, float(job.chosen["noise_std"]))
+    fit.observers = observers
+    radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
+    progress = Progress(0, job.units)
+
+    def show(done: int, total: int, loss: float) -> None:
+        on_progress(first_step + done, all_steps, loss)
+
+    for place, look in enumerate(member.looks):
+        reached = run_fit(
+            fit, progress, save=_keep_nothing, stop=stop, checkpoint_seconds=math.inf, on_progress=show, until=look, first=first_step
+        )
+        if not reached:
+            return
+        estimate = first_estimate + place
+
+        def read(low: int, high: int, at: int = look) -> torch.Tensor:
+            return predict(fit, at - 1, low, high)
+
+        radial.add(run.total, read, weights[estimate])
+        if estimate == base:
+            for rows in slab_ranges(len(run.best), fit.plan.slab_rows):
+                run.best[rows.start : rows.stop] = read(rows.start, rows.stop)
+    run.progress.history += progress.history
+    run.progress.seconds += time.monotonic() - started
+
+
+def _held_out_error(run: StackRun, parts: list[PartProjectors], bright: float) -> float | None:
+    """Return the data term of the views that the user held out, or None."""
+    job, total = run.job, 0.0
+    held = [(part, projectors) for part, projectors in parts if part.held_out]
+    num_rows = len(run.total)
+    for part, projectors in held:
+        term = DataTerm(part, projectors[1], job.units, job.config.data_term, job.device, resident=False)
+        for slab in cut_slabs([(0, num_rows)], 16, 0, num_rows):
+            density = run.finished(slab.y_start, slab.y_stop, bright).to(job.device)
+            total += float(term(density, slab)) * slab.rows / num_rows
+    return total if held else None
