@@ -12,9 +12,11 @@ from wedge.errors import InputError, StoppedError, UsageError
 from wedge.fit import build
 from wedge.fit.loop import StopRequest
 from wedge.fit.memory import MemoryPlan
+from wedge.fit.radial import RadialFilter
 from wedge.fit.reconstruct import Reconstruction, reconstruct
 from wedge.fit.run_dir import prepare_run_dir
 from wedge.fit.settings import resolve_plugins, validate
+from wedge.fit.stack_run import StackRun
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 from wedge.spheres import chords, make_spheres, rasterize
@@ -103,6 +105,28 @@ def test_stack_is_closer_to_the_truth_than_one_fit(noisy, whole, truth, tmp_path
     assert (whole[0] >= 0).all()
 
 
+def test_nothing_stands_where_the_best_single_fit_is_empty(noisy, tmp_path, monkeypatch):
+    estimates, stacks = [], []
+    add, finished = RadialFilter.add, StackRun.finished
+
+    def spy(self, into, read, weights):
+        estimates.append(read(0, SHAPE[1]))
+        add(self, into, read, weights)
+
+    def keep(self, *rows):
+        stacks.append(self)
+        return finished(self, *rows)
+
+    monkeypatch.setattr(RadialFilter, "add", spy)
+    monkeypatch.setattr(StackRun, "finished", keep)
+    result = run(noisy, tmp_path / "run", STACK)[1]
+    base = result.chosen["base"]
+    assert base != 0
+    assert torch.equal(stacks[0].best, estimates[base])
+    stacks[0].best[:, 3] = 0
+    assert float(finished(stacks[0], 0, SHAPE[1], 1.0)[:, 3].abs().max()) == 0
+
+
 def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
     settings = {**STACK, "method": "auto", "passes": 8, "tune": ["stack"]}
     assert run(noisy, tmp_path / "noisy", settings)[1].config.method == "stack"
@@ -111,7 +135,7 @@ def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
 
 
 def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
-    stop = StopAfter(30)
+    stop = StopAfter(11 * 12 + 30)
     with pytest.raises(StoppedError, match="2 of 11 fits"):
         run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
     with pytest.raises(UsageError, match="no result before its last fit"):

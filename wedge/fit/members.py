@@ -83,6 +83,7 @@ def find_weights(
     device: torch.device,
     limit: int,
     go_on: Callable[[], bool],
+    on_member: Callable[[int], None] = lambda done: None,
 ) -> Stack | None:
     """Fit some rows without the views that judge, and return the weights that those ask for; None where ``go_on`` said no.
 
@@ -90,14 +91,16 @@ def find_weights(
     ----------
     sample
         Some rows, see `wedge.fit.sample`, in the geometry of the fitted box.
+    on_member
+        Told how many fits are done.
     """
     parts = build_projectors(split_views(sample, views_to_judge_by(sample.geometry.tilt_angles_deg)), plugins, {1}, device)
     rows = sample.geometry.detector_shape[0]
     predictions: list[np.ndarray] = []
     measured = np.zeros(0)
     try:
-        for member in members:
-            update = {"batch_rows": rows, "perturbation": 0.0, "hold_out": 0.0}
+        for done, member in enumerate(members):
+            update = {"batch_rows": rows, "hold_out": 0.0}
             fit = build_fit(sample, plugins, member.config.model_copy(update=update), normalization, parts, device, limit, 0)
             for residual in _held_out_residuals(fit, member.looks, go_on):
                 if not len(measured):
@@ -105,6 +108,7 @@ def find_weights(
                 predictions.append(residual + measured)
             if not go_on():
                 return None
+            on_member(done + 1)
         return RingEquations(predictions, measured).best()
     finally:
         close_projectors(parts)

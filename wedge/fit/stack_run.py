@@ -119,7 +119,7 @@ def reconstruct_stack(
     if saved is not None:
         run.load(path)
     else:
-        _choose(run, members, stop, say)
+        _choose(run, members, stop, say, on_progress)
         run.save(path)
     parts = build_projectors(split_parts(job.wide, job.config.hold_out), job.plugins, {1}, job.device)
     observers = ObserverGroup(job.plugins.observers)
@@ -153,13 +153,25 @@ def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
     return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
 
 
-def _choose(run: StackRun, members: list[Member], stop: StopRequest, say: Callable[[str], None]) -> None:
+def _choose(
+    run: StackRun,
+    members: list[Member],
+    stop: StopRequest,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int, float], None],
+) -> None:
     """Find the weights, and put them into the progress."""
+    all_steps = sum(member.steps for member in members)
+
+    def show(done: int) -> None:
+        # The first of two halves: then come the fits of all rows.
+        on_progress(sum(member.steps for member in members[:done]), 2 * all_steps, math.nan)
+
     job, started = run.job, time.monotonic()
     fitted = split_parts(job.wide, job.config.hold_out)[0].series
     sample = rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
     say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
-    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, lambda: stop.reason is None)
+    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, lambda: stop.reason is None, show)
     if stack is None:
         message = f"stopped by {stop.reason} before the first fit: nothing is kept"
         raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
@@ -199,7 +211,7 @@ def _add_member(
     progress = Progress(0, job.units)
 
     def show(done: int, total: int, loss: float) -> None:
-        on_progress(first_step + done, all_steps, loss)
+        on_progress(all_steps + first_step + done, 2 * all_steps, loss)
 
     for place, look in enumerate(member.looks):
         reached = run_fit(
