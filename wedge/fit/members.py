@@ -16,6 +16,7 @@ from wedge.fit.batches import Slab, cut_slabs
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.loop import Fit, take_step
+from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.stack import RingEquations, Stack
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
@@ -67,6 +68,11 @@ def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> lis
     return members
 
 
+def widest(members: list[Member]) -> Member:
+    """Return the fit that takes the most memory: the one with the widest blur."""
+    return max(members, key=lambda member: member.config.blur_voxels)
+
+
 def describe(members: list[Member], estimate: int) -> dict[str, Any]:
     """Return the settings of one of all estimates, as plain data."""
     flat = [(member.config, look) for member in members for look in member.looks]
@@ -82,6 +88,7 @@ def find_weights(
     normalization: Normalization,
     device: torch.device,
     limit: int,
+    reserve: int,
     go_on: Callable[[], bool],
     on_member: Callable[[int], None] = lambda done: None,
 ) -> Stack | None:
@@ -91,6 +98,8 @@ def find_weights(
     ----------
     sample
         Some rows, see `wedge.fit.sample`, in the geometry of the fitted box.
+    reserve
+        Bytes that the fits of all rows will need beyond these: who has no room for them should hear so before, not after.
     on_member
         Told how many fits are done.
     """
@@ -98,10 +107,16 @@ def find_weights(
     rows = sample.geometry.detector_shape[0]
     predictions: list[np.ndarray] = []
     measured = np.zeros(0)
+
+    def build(member: Member, plan: MemoryPlan | None = None) -> Fit:
+        config = member.config.model_copy(update={"batch_rows": rows, "hold_out": 0.0})
+        return build_fit(sample, plugins, config, normalization, parts, device, limit, -reserve, plan=plan)
+
     try:
+        # Planned once: what a fit leaves in the process is there for the next one.
+        plan = build(widest(members)).plan
         for done, member in enumerate(members):
-            update = {"batch_rows": rows, "hold_out": 0.0}
-            fit = build_fit(sample, plugins, member.config.model_copy(update=update), normalization, parts, device, limit, 0)
+            fit = build(member, plan)
             for residual in _held_out_residuals(fit, member.looks, go_on):
                 if not len(measured):
                     measured = fit.held_out[0].measured(Slab(0, rows, 0, rows)).cpu().numpy()

@@ -17,10 +17,10 @@ from wedge.slabs import available_memory_bytes
 
 _MIB = 2**20
 _SHARE_OF_FREE = 0.8
-_PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
+PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
 _SLICE_COPIES = 10  # raw, density, their gradients, and what a regularizer keeps
 _SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and the gradients
-_FIRST_USE_BYTES = 40 * _MIB  # what the first steps load and keep: transforms, threads of the backward pass, the allocator's spare pages
+FIRST_USE_BYTES = 40 * _MIB  # what the first steps load and keep: transforms, threads of the backward pass, the allocator's spare pages
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,11 @@ def plan_memory(
     num_z, num_rows, num_x = geometry.volume_shape
     rays = geometry.num_tilts * geometry.detector_shape[1]
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
-    fixed = _PARAMETER_COPIES * parameters
+    fixed = PARAMETER_COPIES * parameters
     if device.type == "cpu":
         # Operators that were built already are in memory, and in what the projectors say that they need: they count once.
         operators = projector.memory_bytes(0) + (finer.memory_bytes(0) if finer else 0)
-        fixed += resident_bytes() + _FIRST_USE_BYTES - min(built_bytes, operators)
+        fixed += resident_bytes() + FIRST_USE_BYTES - min(built_bytes, operators)
     estimate = getattr(network, "memory_bytes", None)
 
     def slab_bytes(rows: int) -> int:

@@ -24,13 +24,14 @@ from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_p
 from wedge.fit.checkpoint import CHECKPOINT_NAME, VERSION, Progress
 from wedge.fit.data_term import DataTerm, split_parts
 from wedge.fit.job import Job, Reconstruction
-from wedge.fit.loop import StopRequest, predict, run_fit
-from wedge.fit.members import Member, describe, find_weights, members_for
-from wedge.fit.memory import release_unused
+from wedge.fit.loop import Fit, StopRequest, predict, run_fit
+from wedge.fit.members import Member, describe, find_weights, members_for, widest
+from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan, release_unused
 from wedge.fit.observers import ObserverGroup
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.trials import LEFT_BYTES
 from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
 
@@ -126,8 +127,11 @@ def reconstruct_stack(
     all_steps = sum(member.steps for member in members)
     observers.start(RunInfo(str(run_dir), all_steps, 0, parts[0][0].geometry, job.config.model_dump(mode="json")))
     try:
+        # Planned once: what a fit leaves in the process is there for the next one.
+        plan = _build(job, widest(members), parts).plan
+        say(str(plan))
         for index in range(progress.step, len(members)):
-            _add_member(run, members, index, parts, observers, stop, on_progress)
+            _add_member(run, members, index, parts, plan, observers, stop, on_progress)
             if stop.reason is not None:
                 raise _stopped(stop.reason, run_dir, index, len(members))
             progress.step = index + 1
@@ -145,7 +149,8 @@ def reconstruct_stack(
     observers.end({"steps": all_steps, "seconds": progress.seconds})
     final = progress.history[-1] if progress.history else {}
     chosen = {key: value for key, value in progress.chosen.items() if key != "weights"}
-    return Reconstruction(job.config, job.units, {}, all_steps, progress.seconds, final, error, False, chosen)
+    planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes}
+    return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, chosen)
 
 
 def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
@@ -171,7 +176,10 @@ def _choose(
     fitted = split_parts(job.wide, job.config.hold_out)[0].series
     sample = rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
     say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
-    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, lambda: stop.reason is None, show)
+    shape = job.wide.geometry.volume_shape
+    more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - sample.geometry.detector_shape[0] / shape[1])
+    reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more)
+    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, lambda: stop.reason is None, show)
     if stack is None:
         message = f"stopped by {stop.reason} before the first fit: nothing is kept"
         raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
@@ -184,6 +192,11 @@ def _choose(
     say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
 
 
+def _build(job: Job, member: Member, parts: list[PartProjectors], plan: MemoryPlan | None = None) -> Fit:
+    reserve, noise_std = filter_bytes(job.wide.geometry.volume_shape), float(job.chosen["noise_std"])
+    return build_fit(job.wide, job.plugins, member.config, job.units, parts, job.device, job.limit, -reserve, noise_std, plan)
+
+
 def _keep_nothing() -> None:
     """Save nothing: a fit of a stack is done or not."""
 
@@ -193,6 +206,7 @@ def _add_member(
     members: list[Member],
     index: int,
     parts: list[PartProjectors],
+    plan: MemoryPlan,
     observers: ObserverGroup,
     stop: StopRequest,
     on_progress: Callable[[int, int, float], None],
@@ -204,8 +218,7 @@ def _add_member(
     first_estimate = sum(len(other.looks) for other in members[:index])
     all_steps = sum(other.steps for other in members)
     weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
-    reserve = filter_bytes(geometry.volume_shape)
-    fit = build_fit(job.wide, job.plugins, member.config, job.units, parts, job.device, job.limit, -reserve, float(job.chosen["noise_std"]))
+    fit = _build(job, member, parts, plan)
     fit.observers = observers
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
     progress = Progress(0, job.units)

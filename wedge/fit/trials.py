@@ -23,7 +23,7 @@ from wedge.formats.views import SelectedViews
 from wedge.lattice import FieldBox
 
 _HELD_OUT_EVERY = 8
-_LEFT_BYTES = 16 * 2**20  # what trials leave of themselves in the process: the fit that follows must still fit
+LEFT_BYTES = 16 * 2**20  # what trials leave of themselves in the process: the fit that follows must still fit
 
 
 def views_to_judge_by(tilt_angles_deg: Sequence[float]) -> list[int]:
@@ -117,7 +117,7 @@ def _reserve_bytes(sample: TiltSeries, plugins: Plugins, full_rows: int) -> int:
         network = plugins.network.build(FieldBox(sample.geometry.volume_shape))
     parameters = sum(part.numel() * part.element_size() for part in network.parameters())
     more_rows = 4 * parameters * (full_rows / sample.geometry.detector_shape[0] - 1)
-    return int(_LEFT_BYTES + more_rows)
+    return int(LEFT_BYTES + more_rows)
 
 
 def _trial_error(fit: Fit) -> float:
