@@ -16,7 +16,7 @@ from wedge.fit.model import Field
 from wedge.fit.normalization import Normalization
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
-VERSION = 1
+_VERSION = 1
 
 
 @dataclass
@@ -87,10 +87,20 @@ def save_checkpoint(
     """
     tensors = {f"network.{name}": value for name, value in field_.network.state_dict().items()}
     tensors |= _optimizer_tensors(optimizer) | _regularizer_tensors(regularizers)
-    tensors = _apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    write_checkpoint(path, _apart({name: value.detach().cpu().contiguous() for name, value in tensors.items()}), progress)
+
+
+def write_checkpoint(path: Path, tensors: dict[str, torch.Tensor], progress: Progress) -> None:
+    """Write tensors and where a fit is; the file at ``path`` is replaced at once or not at all.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written, as on a full disk.
+    """
     temporary = path.with_name(path.name + ".partial")
     try:
-        save_file(tensors, temporary, {"wedge": json.dumps({"version": VERSION, "progress": asdict(progress)})})
+        save_file(tensors, temporary, {"wedge": json.dumps({"version": _VERSION, "progress": asdict(progress)})})
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
@@ -105,7 +115,7 @@ def load_progress(path: Path) -> Progress:
     InputError
         If there is no checkpoint or it is damaged.
     """
-    return _read(path)[0]
+    return read_checkpoint(path)[0]
 
 
 def load_checkpoint(
@@ -118,7 +128,7 @@ def load_checkpoint(
     InputError
         If there is no checkpoint, it is damaged or it is of another network.
     """
-    progress, tensors = _read(path, device)
+    progress, tensors = read_checkpoint(path, device)
     try:
         field_.network.load_state_dict(_with_prefix(tensors, "network."))
         state = optimizer.state_dict()
@@ -142,7 +152,14 @@ def _with_prefix(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, tor
     return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _read(path: Path, device: torch.device | None = None) -> tuple[Progress, dict[str, torch.Tensor]]:
+def read_checkpoint(path: Path, device: torch.device | None = None) -> tuple[Progress, dict[str, torch.Tensor]]:
+    """Read where a fit was and, onto a device where one is given, its tensors by name.
+
+    Raises
+    ------
+    InputError
+        If there is no checkpoint or it is damaged.
+    """
     if not path.exists():
         raise InputError(f"no checkpoint at {path}: nothing to resume; run without --resume")
     try:

@@ -6,22 +6,18 @@ weights and added. Of what is left, nothing is negative where density is positiv
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from wedge.contracts import RunInfo
 from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
 from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
-from wedge.fit.checkpoint import CHECKPOINT_NAME, VERSION, Progress
+from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
 from wedge.fit.data_term import DataTerm, split_parts
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
@@ -49,15 +45,8 @@ class StackRun:
         self.total, self.best = (torch.empty(num_y, num_z, num_x).fill_(0.0) for _ in range(2))
 
     def save(self, path: Path) -> None:
-        """Write what is done; the file at ``path`` is replaced at once or not at all."""
-        temporary = path.with_name(path.name + ".partial")
-        header = {"wedge": json.dumps({"version": VERSION, "progress": asdict(self.progress)})}
-        try:
-            save_file({"total": self.total, "best": self.best}, temporary, header)
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
-            raise InputError(f"cannot write checkpoint {path}: {error}; free some disk space and resume") from error
+        """Write what is done, see `write_checkpoint`."""
+        write_checkpoint(path, {"total": self.total, "best": self.best}, self.progress)
 
     def load(self, path: Path) -> None:
         """Read what was done.
@@ -67,12 +56,12 @@ class StackRun:
         InputError
             If the file is damaged or of another kind of fit.
         """
+        tensors = read_checkpoint(path, torch.device("cpu"))[1]
         try:
-            tensors = load_file(path)
             self.total.copy_(tensors["total"])
             self.best.copy_(tensors["best"])
-        except (OSError, SafetensorError, KeyError, RuntimeError) as error:
-            raise InputError(f"checkpoint {path} is damaged ({error}): start again with --overwrite") from error
+        except (KeyError, RuntimeError) as error:
+            raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
 
     def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
         """Return rows ``(y, z, x)`` of the normalized density."""
