@@ -7,13 +7,14 @@
 ``voxel-tuned``
     The plain grid, tuned with the truth; its time is that of the chosen fit alone.
 ``mlp``, ``mlp-reg``, ``wucon``
-    The published methods: the study's network without and with its regularizer, and its successor.
+    The published methods: the study's network without and with its regularizer, and its successor as `wucon.py` has it.
 ``default``, ``seed-N``, ``default-halves``, ``average-N``
     ``wedge reconstruct`` with no option; with another seed; with both halves; the mean of N seeds, the default's first.
 """
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from casefolder import Case
 from commands import cost, isolated, wedge
 from rivals import best_sirt
 from tuned import tune
+from wucon import fit_wucon
 
 Told = dict[str, Any]
 FILTERS = ("ramp", "hamming", "hann", "sirt-like", "overlap")
@@ -35,6 +37,13 @@ def stopped_sirt(maker: "Maker", out: Path, positive: bool) -> Told:
     case = maker.case
     told = isolated(best_sirt, case.bright_tilts(), case.truth, out, positive, case.background(), case.sign)
     return {"seconds": told["seconds"], "peak_mib": told["peak_mib"], "note": f"{told['iterations']} iterations"}
+
+
+def wucon(maker: "Maker", out: Path) -> Told:
+    case = maker.case
+    if not maker.may_reuse("wucon"):
+        shutil.rmtree(out.with_suffix(".pairs"), ignore_errors=True)
+    return isolated(fit_wucon, case.bright_tilts(), out, case.background(), case.sign)
 
 
 def voxel_tuned(maker: "Maker", out: Path) -> Told:
@@ -79,7 +88,7 @@ METHODS: dict[str, Callable[["Maker", Path], Told]] = {
     "voxel-tuned": voxel_tuned,
     "mlp": lambda maker, out: reconstruct(maker, out, "--preset", "study", "--regularizer", "none"),
     "mlp-reg": lambda maker, out: reconstruct(maker, out, "--preset", "study"),
-    "wucon": lambda maker, out: reconstruct(maker, out, "--preset", "wucon"),
+    "wucon": wucon,
     "default": reconstruct,
     "default-halves": halves,
     "average-4": lambda maker, out: average(maker, out, 4),

@@ -1,9 +1,11 @@
 """What several seeds are worth: metrics against their number, and whether their spread tells the error.
 
     python examples/benchmarks/uncertainty.py proteins --snr 0.25 [--seeds 8] [--options="--network voxel"] [--work DIR] [--reuse]
+    python examples/benchmarks/uncertainty.py proteins --snr 0.25 --fits
 
 Writes the table of averages over 1, 2, 4, ... seeds, the calibration of the spread over all of them, in ten bins of equally many voxels,
-and a picture of it. Intensities are fitted to the truth first, and the spread by the same scale. ``rank correlation`` is Spearman's, of
+and a picture of it; with ``--fits`` the calibration of the spread between the fits of one stack (``wedge reconstruct
+--std``). Intensities are fitted to the truth first, and the spread by the same scale. ``rank correlation`` is Spearman's, of
 spread and absolute error over all voxels: 1 where the spread orders voxels by their error.
 """
 
@@ -65,6 +67,24 @@ def calibration(error: np.ndarray, spread: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
+def of_fits(case: Case, folder: Path, options: list[str], reuse: bool) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Return what the spread between the fits of one stack is like, and errors and spreads."""
+    out, std = folder / "stack.zarr", folder / "spread.zarr"
+    if not (reuse and out.exists() and std.exists()):
+        wedge("reconstruct", case.tilts, "-o", out, "--std", std, *options, "--overwrite")
+    error, spread = error_and_spread(out, std, case.truth)
+    rms = {"rms error": np.sqrt(np.mean(error**2)), "rms spread": np.sqrt(np.mean(spread**2))}
+    return (
+        {key: float(f"{value:.4g}") for key, value in rms.items()}
+        | {
+            "rank correlation": round(rank_correlation(error, spread), 4),
+            "within 2, of all": round(float((error <= 2 * spread).mean()), 4),
+        },
+        error,
+        spread,
+    )
+
+
 def calibration_picture(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     """Write a PNG of mean error against mean spread; on the dotted line they are equal."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -77,7 +97,7 @@ def calibration_picture(rows: list[dict[str, Any]], title: str, path: Path) -> N
     positive = [value for value in (*spreads, *errors) if value > 0]
     axis.plot([min(positive), max(positive)], [min(positive), max(positive)], linestyle=":", color="grey")
     axis.plot(spreads, errors, marker="o")
-    axis.set(xscale="log", yscale="log", xlabel="mean spread over seeds", ylabel="mean absolute error", title=title)
+    axis.set(xscale="log", yscale="log", xlabel="mean spread", ylabel="mean absolute error", title=title)
     figure.savefig(path)
 
 
@@ -103,6 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_case_arguments(parser)
     parser.add_argument("--seeds", type=int, default=8)
+    parser.add_argument("--fits", action="store_true", help="the spread between the fits of a stack, in place of seeds")
     parser.add_argument("--options", default="", help="given to wedge reconstruct, in one word: --options='--passes 20'")
     parser.add_argument("--reuse", action="store_true", help="take fits that are finished in the folder")
     args = parser.parse_args()
@@ -110,20 +131,25 @@ def main() -> None:
         raise SystemExit("a spread needs two seeds or more")
     case, options = case_of(args), shlex.split(args.options)
     suffix = "".join(f"_{part}" for part in re.findall(r"[\w.]+", args.options))
-    name = case.name("uncertainty") + suffix
+    name = case.name("uncertainty") + suffix + ("_fits" if args.fits else "")
     folder = case.folder / f"seeds{suffix}"
     case.make()
     folder.mkdir(exist_ok=True)
-    rows, error, spread = average_rows(case, fit_seeds(case, folder, args.seeds, options, args.reuse))
     title = f"{case.title}, {f'wedge reconstruct {args.options}' if options else 'the default'}, affine intensity fit"
-    words = [*case.words, "--seeds", str(args.seeds), *([f"--options={shlex.join(options)}"] if options else [])]
+    words = [*case.words, *(["--fits"] if args.fits else ["--seeds", str(args.seeds)])]
+    words += [f"--options={shlex.join(options)}"] if options else []
     common = {"command": ["python", "examples/benchmarks/uncertainty.py", *words]}
-    path = write_results(name, common | {"case": f"{title}: means of seeds", "better": BETTER, "rows": rows})
+    if args.fits:
+        row, error, spread = of_fits(case, folder, options, args.reuse)
+        rows, better, what, of = [row], {}, "spread between the fits of a stack", "the fits of a stack"
+    else:
+        rows, error, spread = average_rows(case, fit_seeds(case, folder, args.seeds, options, args.reuse))
+        better, what, of = BETTER, "means of seeds", f"{rows[-1]['seeds']} seeds"
+    path = write_results(name, common | {"case": f"{title}: {what}", "better": better, "rows": rows})
     tenths = calibration(error, spread)
-    used = rows[-1]["seeds"]
-    write_results(f"{name}_calibration", common | {"case": f"{title}: voxels by their spread over {used} seeds", "rows": tenths})
-    calibration_picture(tenths, f"{case.case}, {used} seeds", path.with_name(f"{name}.png"))
-    print(f"{table(rows, BETTER)}\n\n{table(tenths)}")
+    write_results(f"{name}_calibration", common | {"case": f"{title}: voxels by their spread over {of}", "rows": tenths})
+    calibration_picture(tenths, f"{case.case}, {of}", path.with_name(f"{name}.png"))
+    print(f"{table(rows, better)}\n\n{table(tenths)}")
     print(f"written to {path}", file=sys.stderr)
 
 

@@ -127,6 +127,49 @@ def test_nothing_stands_where_the_best_single_fit_is_empty(noisy, tmp_path, monk
     assert float(finished(stacks[0], 0, SHAPE[1], 1.0)[:, 3].abs().max()) == 0
 
 
+def test_spread_is_that_of_the_fits_as_they_end(noisy, whole, tmp_path, monkeypatch):
+    estimates = []
+    add = RadialFilter.add
+
+    def spy(self, into, read, weights):
+        estimates.append(read(0, SHAPE[1]))
+        add(self, into, read, weights)
+
+    monkeypatch.setattr(RadialFilter, "add", spy)
+    std = Memory()
+    found, result = run(noisy, tmp_path / "run", STACK, std_writer=std)
+    ends = torch.stack(estimates)[2::3]
+    assert len(ends) == 11
+    expected = ends.std(dim=0, correction=1).numpy() * abs(result.normalization.scale)
+    assert np.allclose(std.slices, expected, atol=1e-4 * expected.max())
+    assert np.array_equal(found, whole[0])
+
+
+def test_stopped_stack_keeps_its_spread(noisy, tmp_path):
+    settings = {**STACK, "passes": 8}
+    expected, std = Memory(), Memory()
+    run(noisy, tmp_path / "whole", settings, std_writer=expected)
+    stop = StopAfter(11 * 4 + 10)
+    with pytest.raises(StoppedError, match="2 of 11 fits"):
+        run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count, std_writer=std)
+    run(noisy, tmp_path / "run", settings, resume=True, std_writer=std)
+    assert np.array_equal(std.slices, expected.slices)
+
+
+def test_spread_cannot_be_asked_for_later(noisy, tmp_path):
+    stop = StopAfter(11 * 4 + 10)
+    settings = {**STACK, "passes": 8}
+    with pytest.raises(StoppedError):
+        run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count)
+    with pytest.raises(InputError, match="begun without --std"):
+        run(noisy, tmp_path / "run", settings, resume=True, std_writer=Memory())
+
+
+def test_one_fit_has_no_spread(tilts, tmp_path):
+    with pytest.raises(UsageError, match=r"--std .* gets the network method"):
+        run(tilts, tmp_path / "run", {**STACK, "method": "network"}, std_writer=Memory())
+
+
 def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
     settings = {**STACK, "method": "auto", "passes": 8, "tune": ["stack"]}
     assert run(noisy, tmp_path / "noisy", settings)[1].config.method == "stack"

@@ -1,5 +1,6 @@
 """Laws of the settings that held-out views choose."""
 
+import math
 from contextlib import nullcontext
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import DeviceError
+from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import Plugins, build_fit, build_projectors
 from wedge.fit.data_term import split_parts
 from wedge.fit.normalization import Normalization
@@ -169,6 +171,22 @@ def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(w
     assert chosen.tune == ()
     assert told["blur_voxels"] == chosen.blur_voxels
     assert {"blur_voxels", "held_out_error"} <= told["trials"][0].keys()
+
+
+@pytest.mark.parametrize("batch_rows", ["auto", 1, 5, 10, 20])
+def test_trials_take_the_steps_of_the_fit_that_they_stand_for(monkeypatch, batch_rows):
+    found = []
+
+    def error(self, setting, passes):
+        config = self.config.model_copy(update={"passes": passes})
+        found.append(math.ceil(config.passes * steps_per_pass(8, config.rows_per_step(8))))
+        return 1.0
+
+    monkeypatch.setattr(Trials, "error", error)
+    tilts, plugins = views_of(np.ones((8, 8, 12)))
+    config = voxels(tune=["blur_voxels"], batch_rows=batch_rows, oversampling=1)
+    tune_network(tilts, plugins, config, Normalization(0.0, 1.0, True), 1e4, 0.0, CPU, 2**32, 40)
+    assert set(found) == {240}
 
 
 ALL = {"blur_voxels", "regularizer", "weighting", "steps", "oversampling"}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,19 +22,18 @@ from wedge.cli.common import (
     VoxelSizeOption,
     emit,
     parse_views,
-    resolve_device,
-    say,
 )
-from wedge.cli.stopping import fit_progress, stop_on_signals
+from wedge.cli.fit_run import FitRun
 from wedge.errors import UsageError
-
-if TYPE_CHECKING:
-    from wedge.fit.config import FitConfig
 
 
 def command(
     tilts: Annotated[Path, typer.Argument(help="Tilt series: .zarr, or .mrc/.st/.ali with its angles.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Volume to write, .zarr or .mrc/.rec.")],
+    std: Annotated[
+        Path | None,
+        typer.Option("--std", metavar="STD", help="Write the spread between a stack's fits too: how far to trust each voxel."),
+    ] = None,
     network: Annotated[str | None, typer.Option("--network", metavar="NAME", help="Network plugin.")] = None,
     network_opt: Annotated[list[str] | None, typer.Option("--network-opt", metavar="KEY=VALUE", help="Option of the network.")] = None,
     projector: ProjectorOption = None,
@@ -121,8 +119,12 @@ def command(
     )  # fmt: skip
     from wedge.output import refuse_existing, refuse_same
 
-    refuse_same(output, tilts, *([half] if half else []))
-    refuse_existing(output, overwrite=overwrite and not resume)
+    if std is not None and output.resolve() == std.resolve():
+        raise UsageError(f"volume and spread are one path: {output}; choose another name for one")
+    for path in (output, std):
+        if path is not None:
+            refuse_same(path, tilts, *([half] if half else []))
+            refuse_existing(path, overwrite=overwrite and not resume)
     inputs = {
         "angles": angles,
         "voxel_size_angstrom": voxel_size,
@@ -131,11 +133,18 @@ def command(
         "exclude_views": parse_views(exclude_views) or None,
     }
     inputs = {key: value for key, value in inputs.items() if value is not None}
-    run = _Run(tilts, half, output, inputs, device, max_memory, observer or [], resume, stop_now, checkpoint_seconds, overwrite)
+    run = FitRun(
+        tilts, output, half, std, inputs, device, max_memory, tuple(observer or ()), resume, stop_now, checkpoint_seconds, overwrite
+    )
     summary, provenance = run.execute(options, config, _preset_name(preset, quality))
-    text = str(output)
+    text = "\n".join(str(path) for path in (output, std) if path is not None)
     emit(
-        {"output": str(output), "fit": summary, **{key: provenance[key] for key in ("seconds", "peak_memory_bytes")}},
+        {
+            "output": str(output),
+            "std": std and str(std),
+            "fit": summary,
+            **{key: provenance[key] for key in ("seconds", "peak_memory_bytes")},
+        },
         as_json=json,
         text=text,
     )
@@ -198,88 +207,3 @@ def _option_layer(
         choices = [] if regularizer == ["none"] else [parse_choice(text) for text in regularizer]
         layer["regularizers"] = [regularizer_choice(name, settings) for name, settings in choices]
     return layer
-
-
-class _Run:
-    """One reconstruction from the command line."""
-
-    def __init__(
-        self, tilts: Path, half: Path | None, output: Path, inputs: dict[str, Any], device: str, max_memory: str | None,
-        observers: list[str], resume: bool, stop_now: bool, checkpoint_seconds: float, overwrite: bool,
-    ) -> None:  # fmt: skip
-        self.tilts, self.half, self.output, self.inputs = tilts, half, output, inputs
-        self.device, self.max_memory = device, max_memory
-        self.observers, self.resume, self.stop_now = observers, resume, stop_now
-        self.checkpoint_seconds, self.overwrite = checkpoint_seconds, overwrite
-        self.run_dir = output.with_name(output.name + ".run")
-
-    def execute(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Fit, write and commit; return the fit's summary and the record of the run."""
-        from wedge import formats
-        from wedge.fit.checkpoint import CHECKPOINT_NAME
-        from wedge.fit.loop import StopRequest
-        from wedge.fit.reconstruct import reconstruct
-        from wedge.fit.run_dir import prepare_run_dir
-        from wedge.fit.settings import resolve_plugins
-        from wedge.options import parse_choice
-        from wedge.provenance import RunClock
-        from wedge.registry import Registry
-        from wedge.slabs import parse_memory
-
-        clock = RunClock()
-        registry = Registry.load()
-        config, recorded = self._config(options, config_file, preset)
-        fit_config, plugins = resolve_plugins(config, registry)
-        observers = dict(parse_choice(text) for text in self.observers)
-        plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
-        limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.device)
-        inputs = recorded | self.inputs
-        series = formats.open_tilts(self.tilts, **inputs, on_note=say)
-        other = formats.open_tilts(self.half, **inputs, on_note=say) if self.half else None
-        geometry = series.geometry
-        with formats.create_volume(
-            self.output,
-            geometry.volume_shape, voxel_size_angstrom=geometry.voxel_size_angstrom,
-            tilt_angles_deg=geometry.tilt_angles_deg, overwrite=self.overwrite,
-        ) as writer:  # fmt: skip
-            prepare_run_dir(self.run_dir, series, fit_config, resume=self.resume, overwrite=self.overwrite, input_options=inputs)
-            stop = StopRequest()
-            with stop_on_signals(stop), fit_progress() as show:
-                result = reconstruct(
-                    series, writer, plugins, fit_config, device=device, run_dir=self.run_dir, half=other, max_memory=limit,
-                    resume=self.resume, stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say,
-                    on_progress=show,
-                )  # fmt: skip
-            record = clock.record(
-                sys.argv,
-                {"fit": result.config.model_dump(mode="json"), "input": inputs},
-                seed=fit_config.seed,
-                inputs=[
-                    path for path in (self.tilts, self.half, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None
-                ],
-                device=str(device),
-                distributions=sorted({part.entry.distribution for part in [plugins.network, plugins.projector, *plugins.regularizers]}),
-            )
-            writer.commit(record | {"fit": result.summary()})
-        # What a finished run leaves is the record and the log; its checkpoint would only take room.
-        (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
-        return result.summary(), record
-
-    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[FitConfig, dict[str, Any]]:
-        """Return the configuration, and the recorded options of the input where an earlier run is repeated or continued."""
-        from wedge.defaults import preset as load_preset
-        from wedge.defaults import reconstruct_settings
-        from wedge.fit.run_dir import stored_config, stored_inputs
-        from wedge.fit.settings import left_to_the_data, merge, read_config_file, validate
-
-        if self.resume:
-            stored = stored_config(self.run_dir)
-            changed = validate(merge([stored.model_dump(mode="json"), options]))
-            if config_file or preset or changed != stored:
-                raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
-            return stored, stored_inputs(self.run_dir)
-        from_file, inputs = read_config_file(config_file) if config_file else ({}, {})
-        layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
-        network = merge(layers)["network"]["name"]
-        settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
-        return validate(settings | left_to_the_data(settings, layers[1:])), inputs

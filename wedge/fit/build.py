@@ -27,6 +27,11 @@ class Plugins:
     regularizers: list[Resolved] = field(default_factory=list)
     observers: dict[str, Observer] = field(default_factory=dict)
 
+    @property
+    def distributions(self) -> list[str]:
+        """The names of the distributions that they come from."""
+        return sorted({part.entry.distribution for part in [self.network, self.projector, *self.regularizers]})
+
 
 PartProjectors = tuple[DataPart, dict[int, Projector]]
 """A part of the data with its projectors, by points per voxel."""

@@ -86,6 +86,16 @@ def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> t
 
 def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Make one optimizer step over one logical batch, slab by slab; return its scalars on the device."""
+    scalars = fit.plan.in_slabs(lambda: _gradient(fit, step))
+    factor = learning_rate_factor(fit.config, step, fit.num_steps)
+    for group in fit.optimizer.param_groups:
+        group["lr"] = fit.config.learning_rate * group["relative"] * factor
+    fit.optimizer.step()
+    return scalars
+
+
+def _gradient(fit: Fit, step: int) -> dict[str, torch.Tensor]:
+    """Put the gradient of a step in place and return its scalars; a function of the step and the field, so that it can be done again."""
     config, num_rows = fit.config, fit.box.shape[1]
     segments = batch_segments(config.seed, step, num_rows, fit.rows_per_step)
     data_loss = penalty = torch.zeros((), device=fit.device)
@@ -100,37 +110,43 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
         regularization = _regularization(fit, density, slab, step) * share
         (data + regularization).backward()
         data_loss, penalty = data_loss + data.detach(), penalty + regularization.detach()
-    factor = learning_rate_factor(config, step, fit.num_steps)
-    for group in fit.optimizer.param_groups:
-        group["lr"] = config.learning_rate * group["relative"] * factor
-    fit.optimizer.step()
     return {"loss": data_loss + penalty, "data": data_loss, "regularization": penalty}
 
 
-@torch.no_grad()
 def held_out_error(fit: Fit, step: int) -> float:
     """Return the data term of the held-out views over all rows after ``step``, or NaN where there are none."""
     if not fit.held_out:
         return math.nan
     sampling = fit.sampling(step)
-    num_rows = fit.box.shape[1]
-    total = torch.zeros((), device=fit.device)
-    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
+
+    def error(slab: Slab) -> torch.Tensor:
         density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
-        errors = torch.stack([term(density, slab, sampling.factor) for term in fit.held_out])
-        total += errors.sum() * slab.rows / num_rows
-    return float(total)
+        return torch.stack([term(density, slab, sampling.factor) for term in fit.held_out]).sum()
+
+    return mean_over_rows(fit, error)
 
 
 @torch.no_grad()
+def mean_over_rows(fit: Fit, value: Callable[[Slab], torch.Tensor]) -> float:
+    """Return the mean over all rows of what is a mean over the rows of a slab."""
+    num_rows = fit.box.shape[1]
+
+    def total() -> float:
+        slabs = cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows)
+        return sum(float(value(slab)) * slab.rows / num_rows for slab in slabs)
+
+    return fit.plan.in_slabs(total)
+
+
 def empty_loss(fit: Fit) -> float:
     """Return the fitted data term of empty space over all rows: the loss that a fit must beat."""
-    num_z, num_rows, num_x = fit.box.shape
-    total = torch.zeros((), device=fit.device)
-    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
+    num_z, _, num_x = fit.box.shape
+
+    def loss(slab: Slab) -> torch.Tensor:
         nothing = torch.zeros(slab.rows, num_z, num_x, device=fit.device)
-        total += torch.stack([term(nothing, slab) for term in fit.fitted]).sum() * slab.rows / num_rows
-    return float(total)
+        return torch.stack([term(nothing, slab) for term in fit.fitted]).sum()
+
+    return mean_over_rows(fit, loss)
 
 
 def _check(loss: float, progress: Progress) -> None:
@@ -206,8 +222,9 @@ def run_fit(
 def predict(fit: Fit, step: int, y_start: int, y_stop: int) -> torch.Tensor:
     """Return rows of the field's normalized density after ``step``, ``(y, z, x)`` float32 on the CPU."""
     sampling = fit.sampling(step)
-    parts = []
-    for low in range(y_start, y_stop, fit.plan.slab_rows):
-        high = min(low + fit.plan.slab_rows, y_stop)
-        parts.append(sampling.pooled(fit.field(sampling.lattice(low, high))).cpu())
-    return torch.cat(parts)
+
+    def rows() -> torch.Tensor:
+        slabs = [range(low, min(low + fit.plan.slab_rows, y_stop)) for low in range(y_start, y_stop, fit.plan.slab_rows)]
+        return torch.cat([sampling.pooled(fit.field(sampling.lattice(slab.start, slab.stop))).cpu() for slab in slabs])
+
+    return fit.plan.in_slabs(rows)

@@ -6,6 +6,7 @@ about. A fit is looked at several times on its way, for an early state is smooth
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -131,15 +132,19 @@ def find_weights(
 
 def _held_out_residuals(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bool]) -> Iterator[np.ndarray]:
     """Run a fit and return, at each look, predicted minus measured views ``(y, tilt, x)`` of those held out."""
-    num_rows = fit.box.shape[1]
     for step in range(looks[-1]):
         if not go_on():
             return
         take_step(fit, step)
         if step + 1 in looks:
-            found = []
-            with torch.no_grad():
-                for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-                    density = fit.field(fit.sampling(step).lattice(slab.y_start, slab.y_stop))
-                    found.append(fit.held_out[0].residual(density, slab).cpu().numpy())
-            yield np.concatenate(found)
+            yield fit.plan.in_slabs(partial(_residuals, fit, step))
+
+
+@torch.no_grad()
+def _residuals(fit: Fit, step: int) -> np.ndarray:
+    num_rows = fit.box.shape[1]
+    found = []
+    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
+        density = fit.field(fit.sampling(step).lattice(slab.y_start, slab.y_stop))
+        found.append(fit.held_out[0].residual(density, slab).cpu().numpy())
+    return np.concatenate(found)

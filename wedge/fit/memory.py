@@ -3,18 +3,22 @@
 import ctypes
 import gc
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 
 from wedge.contracts import Projector
-from wedge.errors import DeviceError
+from wedge.errors import DeviceError, is_out_of_memory
 from wedge.fit.blur import reach_points
 from wedge.fit.config import FitConfig
 from wedge.geometry import TiltGeometry
 from wedge.provenance import resident_bytes
 from wedge.slabs import available_memory_bytes
 
+T = TypeVar("T")
 _MIB = 2**20
 _SHARE_OF_FREE = 0.8
 PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
@@ -23,9 +27,9 @@ _SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and t
 FIRST_USE_BYTES = 40 * _MIB  # what the first steps load and keep: transforms, threads of the backward pass, the allocator's spare pages
 
 
-@dataclass(frozen=True)
+@dataclass
 class MemoryPlan:
-    """Rows evaluated at once, and the bytes that this takes.
+    """Rows evaluated at once, and the bytes that this takes; fits that share a plan share what became of it.
 
     Parameters
     ----------
@@ -50,6 +54,23 @@ class MemoryPlan:
             f"about {self.total_bytes / 2**30:.2f} of {self.limit_bytes / 2**30:.2f} GiB"
         )
 
+    def in_slabs(self, attempt: Callable[[], T]) -> T:
+        """Return what ``attempt`` returns; where memory runs out, halve the slabs and call it again.
+
+        Another program may have taken what was free when the plan was made. A warning says that it went on so; with slabs of a single row
+        the error is passed on.
+        """
+        while True:
+            try:
+                return attempt()
+            except Exception as error:
+                if self.slab_rows == 1 or not is_out_of_memory(error):
+                    raise
+            # Here, not in the handler: the error's traceback holds the tensors that did not fit.
+            release_unused()
+            self.slab_rows = (self.slab_rows + 1) // 2
+            warnings.warn(f"out of memory: going on with slabs of {self.slab_rows} y-rows, the result stays the same", stacklevel=2)
+
 
 def memory_limit(device: torch.device, asked: int | None) -> int:
     """Return the allowed peak in bytes: as asked, or four fifths of what is free (of the process on a CPU, of the tensors on a GPU)."""
@@ -63,6 +84,8 @@ def memory_limit(device: torch.device, asked: int | None) -> int:
 def release_unused() -> None:
     """Give freed memory back to the system where the C library can: what stays in the process counts against the plan that follows."""
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     try:
         ctypes.CDLL(None).malloc_trim(0)
     except (OSError, AttributeError, TypeError):

@@ -8,7 +8,7 @@ import torch
 
 from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import InputError, InterruptedRunError, StoppedError, WedgeError
+from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
 from wedge.fit.adaptive_run import reconstruct_adaptive
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
@@ -74,6 +74,7 @@ def reconstruct(
     device: torch.device,
     run_dir: Path,
     half: TiltSeries | None = None,
+    std_writer: Writer | None = None,
     max_memory: int | None = None,
     resume: bool = False,
     stop_now: bool = False,
@@ -92,6 +93,8 @@ def reconstruct(
         Made by `prepare_run_dir`; takes the checkpoint and the log.
     half
         A second, independent half of the same views; then ``tilts`` is the first, and their mean is fitted.
+    std_writer
+        Takes the spread between the fits of a stack, ``(y, z, x)``: the sample standard deviation, in the units of the density.
     max_memory
         Bytes; None for four fifths of what is free.
     resume
@@ -105,6 +108,8 @@ def reconstruct(
     ------
     InputError
         If ``half`` is not of the same views.
+    UsageError
+        If a spread is wanted of what is no stack.
     StoppedError, InterruptedRunError
         If stopped; the checkpoint is kept.
     DivergedError
@@ -131,10 +136,17 @@ def reconstruct(
         say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
     if saved is None:
         job.config = job.config.model_copy(update={"method": _kind(job, say)})
+    if std_writer is not None and job.config.method != "stack":
+        raise UsageError(
+            f"--std is the spread between the fits of a stack, and {tilts.name} gets the {job.config.method} method: "
+            "reconstruct several --seed and give wedge average --std, or choose --method stack"
+        )
     if job.config.method == "adaptive":
         return reconstruct_adaptive(job, writer, stop=stop, say=say, on_progress=on_progress)
     if job.config.method == "stack":
-        return reconstruct_stack(job, writer, saved, run_dir, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress)
+        return reconstruct_stack(
+            job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress
+        )
     if saved is None:
         _tune(job, stop, say)
     return _reconstruct_network(job, writer, saved, run_dir, stop_now, stop, checkpoint_seconds, say, on_progress)

@@ -38,15 +38,17 @@ _EMPTY = 0.1  # of the density of what is bright: below, the best single fit cou
 class StackRun:
     """The sum of a stack as far as it has come; it can be saved between fits."""
 
-    def __init__(self, job: Job, progress: Progress) -> None:
+    def __init__(self, job: Job, progress: Progress, spread: bool = False) -> None:
         self.job, self.progress = job, progress
         num_z, num_y, num_x = job.wide.geometry.volume_shape
         # Filled at once, so that the plans of the fits find this memory taken.
-        self.total, self.best = (torch.empty(num_y, num_z, num_x).fill_(0.0) for _ in range(2))
+        names = ["total", "best", *(["mean", "squares"] if spread else [])]
+        self._tensors = {name: torch.empty(num_y, num_z, num_x).fill_(0.0) for name in names}
+        self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
 
     def save(self, path: Path) -> None:
         """Write what is done, see `write_checkpoint`."""
-        write_checkpoint(path, {"total": self.total, "best": self.best}, self.progress)
+        write_checkpoint(path, self._tensors, self.progress)
 
     def load(self, path: Path) -> None:
         """Read what was done.
@@ -54,12 +56,14 @@ class StackRun:
         Raises
         ------
         InputError
-            If the file is damaged or of another kind of fit.
+            If the file is damaged or of another kind of fit, or knows no spread where one is wanted.
         """
         tensors = read_checkpoint(path, torch.device("cpu"))[1]
+        if self.has_spread and "total" in tensors and "squares" not in tensors:
+            raise InputError(f"checkpoint {path} was begun without --std: leave it out, or start again with --overwrite")
         try:
-            self.total.copy_(tensors["total"])
-            self.best.copy_(tensors["best"])
+            for name, tensor in self._tensors.items():
+                tensor.copy_(tensors[name])
         except (KeyError, RuntimeError) as error:
             raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
 
@@ -69,6 +73,18 @@ class StackRun:
         if not self.job.units.positive:
             return rows
         return rows.clamp_min(0) * (self.best[y_start:y_stop] / (_EMPTY * bright)).clamp(0, 1)
+
+    def add_to_spread(self, fit: int, y_start: int, density: torch.Tensor) -> None:
+        """Take rows of one more fit, the ``fit``-th from 0, into account."""
+        rows = slice(y_start, y_start + len(density))
+        mean, squares = self._tensors["mean"][rows], self._tensors["squares"][rows]
+        difference = density - mean
+        mean += difference / (fit + 1)
+        squares += difference * (density - mean)
+
+    def spread(self, y_start: int, y_stop: int) -> torch.Tensor:
+        """Return rows ``(y, z, x)`` of the sample standard deviation over the fits, each as it ends, of the normalized density."""
+        return (self._tensors["squares"][y_start:y_stop] / max(1, self.progress.step - 1)).sqrt()
 
     def bright(self) -> float:
         """Return the density of what is bright in the best single fit: the mean of density weighted by its square."""
@@ -85,12 +101,13 @@ def reconstruct_stack(
     saved: Progress | None,
     run_dir: Path,
     *,
+    std_writer: Writer | None = None,
     stop_now: bool,
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
 ) -> Reconstruction:
-    """Write the stack of a series.
+    """Write the stack of a series and, where wanted, the spread between its fits.
 
     Raises
     ------
@@ -105,7 +122,7 @@ def reconstruct_stack(
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
     path = run_dir / CHECKPOINT_NAME
     progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
-    run = StackRun(job, progress)
+    run = StackRun(job, progress, std_writer is not None)
     if saved is not None:
         run.load(path)
     else:
@@ -129,6 +146,8 @@ def reconstruct_stack(
         bright = run.bright()
         for rows in slab_ranges(num_rows, chunk_rows(job.tilts.geometry.volume_shape)):
             writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
+            if std_writer is not None:
+                std_writer.write_rows(rows.start, job.cropped(run.spread(rows.start, rows.stop)) * abs(job.units.scale))
         error = _held_out_error(run, parts, bright)
     except BaseException as error_:
         observers.failed(error_)
@@ -227,9 +246,13 @@ def _add_member(
             return predict(fit, at - 1, low, high)
 
         radial.add(run.total, read, weights[estimate])
-        if estimate == base:
-            for rows in slab_ranges(len(run.best), fit.plan.slab_rows):
-                run.best[rows.start : rows.stop] = read(rows.start, rows.stop)
+        last = run.has_spread and look == member.steps
+        for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
+            density = read(rows.start, rows.stop)
+            if estimate == base:
+                run.best[rows.start : rows.stop] = density
+            if last:
+                run.add_to_spread(index, rows.start, density)
     run.progress.history += progress.history
     run.progress.seconds += time.monotonic() - started
 

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from wedge.data import TiltSeries
-from wedge.fit.batches import cut_slabs
+from wedge.fit.batches import Slab
 from wedge.fit.build import PartProjectors, Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart
-from wedge.fit.loop import Fit, take_step
+from wedge.fit.loop import Fit, mean_over_rows, take_step
 from wedge.fit.memory import MemoryPlan, release_unused
 from wedge.fit.normalization import Normalization
 from wedge.formats.views import SelectedViews
@@ -124,13 +124,11 @@ def _trial_error(fit: Fit) -> float:
     """Run a trial and return the mean squared residual of its held-out views."""
     for step in range(fit.num_steps):
         take_step(fit, step)
-    num_rows = fit.box.shape[1]
-    total = 0.0
     sampling = fit.sampling(fit.num_steps - 1)
-    with torch.no_grad():
-        for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-            density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
-            residuals = [term.residual(density, slab, sampling.factor) for term in fit.held_out]
-            total += sum(float(residual.square().sum()) for residual in residuals)
-    rays = num_rows * sum(term.part.geometry.num_tilts for term in fit.held_out) * fit.held_out[0].part.geometry.detector_shape[1]
-    return total / rays
+
+    def squared(slab: Slab) -> torch.Tensor:
+        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
+        return torch.stack([term.residual(density, slab, sampling.factor).square().sum() for term in fit.held_out]).sum() / slab.rows
+
+    rays = sum(term.part.geometry.num_tilts for term in fit.held_out) * fit.held_out[0].part.geometry.detector_shape[1]
+    return mean_over_rows(fit, squared) / rays

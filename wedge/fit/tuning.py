@@ -5,6 +5,7 @@ rows, and a lattice finer than the voxels. In noise what has converged is worse,
 large steps on all rows, and no finer lattice than what the noise leaves.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from wedge.data import TiltSeries
+from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import Plugins
 from wedge.fit.config import FitConfig
 from wedge.fit.normalization import Normalization
@@ -21,6 +23,7 @@ from wedge.fit.trials import Trials, views_to_judge_by, with_setting
 
 SAMPLE_ROWS = 16
 _FINE_ROWS = 8
+_STEPS_PER_PASS = 8  # that the passes of trials are meant for: with fewer they would not converge
 _COARSE_PASSES, _FINE_PASSES, _NOISY_PASSES = 30.0, 60.0, 120.0
 _FINE = 20.0  # signal to noise from which on the fit is to converge
 _ROLLED_OFF, _NOISE_FREE = 100.0, 1000.0  # below, the ramp is rolled off at first; above, never
@@ -75,11 +78,14 @@ def tune_network(
     rows = min(_FINE_ROWS, sample.geometry.detector_shape[0])
     start = (sample.geometry.detector_shape[0] - rows) // 2
     sample = rows_of(sample, range(start, start + rows)) if fine else sample
-    trials = Trials(sample, plugins, settled, normalization, device, limit, full_rows, go_on)
+    # A trial takes as many steps a pass as the fit that it stands for.
+    per_pass = steps_per_pass(full_rows, settled.rows_per_step(full_rows))
+    alike = settled.model_copy(update={"batch_rows": math.ceil(sample.geometry.detector_shape[0] / per_pass)})
+    trials = Trials(sample, plugins, alike, normalization, device, limit, full_rows, go_on)
 
     def error(setting: dict[str, Any]) -> float:
         passes = _NOISY_PASSES if not fine else _FINE_PASSES if setting.get("oversampling", 1) > 1 else _COARSE_PASSES
-        return trials.error(setting, passes)
+        return trials.error(setting, passes * max(1.0, _STEPS_PER_PASS / per_pass) if fine else passes)
 
     search = Search(error, (noise_std / normalization.scale) ** 2)
     if not config.regularizers:

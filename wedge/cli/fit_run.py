@@ -1,0 +1,155 @@
+"""A fit from the command line: inputs opened, plugins resolved, outputs committed."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wedge.cli.common import resolve_device, say
+from wedge.cli.stopping import fit_progress, stop_on_signals
+from wedge.errors import UsageError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import torch
+
+    from wedge.data import TiltSeries
+    from wedge.fit.build import Plugins
+    from wedge.fit.config import FitConfig
+    from wedge.output import Writer
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a fit is made of, opened and resolved."""
+
+    config: FitConfig
+    plugins: Plugins
+    tilts: TiltSeries
+    half: TiltSeries | None
+    inputs: dict[str, Any]
+    device: torch.device
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class FitRun:
+    """One reconstruction from the command line."""
+
+    tilts: Path
+    output: Path
+    half: Path | None = None
+    std: Path | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    max_memory: str | None = None
+    observers: tuple[str, ...] = ()
+    resume: bool = False
+    stop_now: bool = False
+    checkpoint_seconds: float = 60.0
+    overwrite: bool = False
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the fit, beside the output."""
+        return self.output.with_name(self.output.name + ".run")
+
+    def prepare(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> Prepared:
+        """Settle the configuration, import the plugins and open the inputs."""
+        from wedge import formats
+        from wedge.fit.settings import resolve_plugins
+        from wedge.options import parse_choice
+        from wedge.registry import Registry
+        from wedge.slabs import parse_memory
+
+        registry = Registry.load()
+        config, recorded = self._config(options, config_file, preset)
+        config, plugins = resolve_plugins(config, registry)
+        observers = dict(parse_choice(text) for text in self.observers)
+        plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
+        limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.device)
+        inputs = recorded | self.inputs
+        series = formats.open_tilts(self.tilts, **inputs, on_note=say)
+        half = formats.open_tilts(self.half, **inputs, on_note=say) if self.half else None
+        return Prepared(config, plugins, series, half, inputs, device, limit)
+
+    def execute(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Fit, write and commit; return the fit's summary and the record of the run."""
+        from wedge.fit.checkpoint import CHECKPOINT_NAME
+        from wedge.fit.loop import StopRequest
+        from wedge.fit.reconstruct import reconstruct
+        from wedge.fit.run_dir import prepare_run_dir
+        from wedge.provenance import RunClock
+
+        clock = RunClock()
+        made = self.prepare(options, config_file, preset)
+        with ExitStack() as outputs:
+            writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts)]
+            prepare_run_dir(self.run_dir, made.tilts, made.config, resume=self.resume, overwrite=self.overwrite, input_options=made.inputs)
+            stop = StopRequest()
+            with stop_on_signals(stop), fit_progress() as show:
+                result = reconstruct(
+                    made.tilts, writer, made.plugins, made.config, device=made.device, run_dir=self.run_dir, half=made.half,
+                    std_writer=others[0] if others else None, max_memory=made.limit,
+                    resume=self.resume, stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say,
+                    on_progress=show,
+                )  # fmt: skip
+            settings = {"fit": result.config.model_dump(mode="json"), "input": made.inputs}
+            record = clock.record(
+                sys.argv,
+                settings,
+                seed=made.config.seed,
+                inputs=self._input_paths(made.inputs),
+                device=str(made.device),
+                distributions=made.plugins.distributions,
+            )
+            for each in (*others, writer):
+                each.commit(record | {"fit": result.summary()})
+        # What a finished run leaves is the record and the log; its checkpoint would only take room.
+        (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
+        return result.summary(), record
+
+    def _outputs(self, tilts: TiltSeries) -> list[AbstractContextManager[Writer]]:
+        """Begin the volume and, where wanted, the spread."""
+        from wedge import formats
+
+        geometry = tilts.geometry
+        return [
+            formats.create_volume(
+                path,
+                geometry.volume_shape,
+                voxel_size_angstrom=geometry.voxel_size_angstrom,
+                tilt_angles_deg=geometry.tilt_angles_deg,
+                overwrite=self.overwrite,
+            )
+            for path in (self.output, self.std)
+            if path is not None
+        ]
+
+    def _input_paths(self, inputs: dict[str, Any]) -> list[Path]:
+        from wedge import formats
+
+        return [path for path in (self.tilts, self.half, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None]
+
+    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[FitConfig, dict[str, Any]]:
+        """Return the configuration, and the recorded options of the input where an earlier run is repeated or continued."""
+        from wedge.defaults import preset as load_preset
+        from wedge.defaults import reconstruct_settings
+        from wedge.fit.run_dir import stored_config, stored_inputs
+        from wedge.fit.settings import left_to_the_data, merge, read_config_file, validate
+
+        if self.resume:
+            stored = stored_config(self.run_dir)
+            changed = validate(merge([stored.model_dump(mode="json"), options]))
+            if config_file or preset or changed != stored:
+                raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
+            return stored, stored_inputs(self.run_dir)
+        from_file, inputs = read_config_file(config_file) if config_file else ({}, {})
+        layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
+        network = merge(layers)["network"]["name"]
+        settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
+        return validate(settings | left_to_the_data(settings, layers[1:])), inputs
