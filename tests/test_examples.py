@@ -23,6 +23,8 @@ ARGUMENTS = {
     "benchmarks/quality.py": [*TINY, "--methods", "fbp-ramp", "sirt", "average-2", "--work", "{out}"],
     "benchmarks/waves.py": [*TINY, "--methods", "fbp-ramp", "sirt", "--work", "{out}"],
     "benchmarks/uncertainty.py": [*TINY, "--seeds", "2", "--work", "{out}"],
+    "benchmarks/forecasts.py": ["--cases", "5", "--shape", "16", "24", "32", "--work", "{out}"],
+    "benchmarks/sizes.py": ["--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/slabs.py": ["--shape", "16", "24", "32", "--batches", "16", "--limits", "1GB", "--work", "{out}"],
     "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],
 }
@@ -90,3 +92,31 @@ def test_the_small_needle_series_is_made_from_the_full_one(copy: Path, shared_da
     with mrcfile.open(folder / "needle_bin4.mrc") as ours, mrcfile.open(carried["needle_bin4.mrc"]) as theirs:
         assert (ours.data == theirs.data).all()
         assert ours.voxel_size == theirs.voxel_size
+
+
+def test_spread_of_fits_is_measured(copy: Path, tmp_path: Path) -> None:
+    printed = run(copy / "benchmarks/uncertainty.py", *TINY, "--eta", "1", "--fits", "--options=--method stack", "--work", str(tmp_path))
+    assert "rms spread" in printed
+    assert (copy / "benchmarks/results/uncertainty_spheres_16x24x32_eta1_method_stack_fits_calibration.json").exists()
+
+
+def test_the_published_rival_goes_on_from_the_pairs_that_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    import wucon
+
+    from wedge import store
+    from wedge.cli import run as wedge
+
+    monkeypatch.setattr(wucon, "FIRST", (4, 1e-3))
+    monkeypatch.setattr(wucon, "OTHERS", (2, 1e-4))
+    assert wedge(["simulate-spheres", "-o", str(tmp_path), "--shape", "8", "8", "12", "--num-tilts", "9"]) == 0
+    out = tmp_path / "wucon.zarr"
+    told = wucon.fit_wucon(tmp_path / "tilts.zarr", out, 0.0, 1.0)
+    volume = store.open_volume(out)
+    assert volume.array.shape == (8, 8, 12)
+    pairs = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "wucon.pairs").iterdir()}
+    assert sorted(pairs) == ["0.pt", "2.pt", "4.pt", "6.pt", "first.pt"]
+    (tmp_path / "wucon.pairs" / "0.pt").unlink()
+    assert wucon.fit_wucon(tmp_path / "tilts.zarr", out, 0.0, 1.0)["note"] == told["note"]
+    again = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "wucon.pairs").iterdir()}
+    assert {name for name in pairs if again[name] != pairs[name]} == {"0.pt"}

@@ -115,7 +115,7 @@ class Steps:
 def test_table_has_its_columns_and_rows(done, wedge, monkeypatch):
     folder, _ = done
     steps = Steps(folder)
-    monkeypatch.setattr(demo, "_execute", steps.run)
+    monkeypatch.setattr("wedge.cli.steps._execute", steps.run)
     told = wedge("demo", "-o", folder, *TINY, "--overwrite")
     assert told.code == 0, told.err
     head, rule, *rows = told.out.split("\n\n")[0].splitlines()
@@ -131,7 +131,7 @@ def test_table_has_its_columns_and_rows(done, wedge, monkeypatch):
 def test_every_step_may_replace_what_is_there(done, wedge, monkeypatch):
     folder, _ = done
     steps = Steps(folder)
-    monkeypatch.setattr(demo, "_execute", steps.run)
+    monkeypatch.setattr("wedge.cli.steps._execute", steps.run)
     assert wedge("demo", "-o", folder, *TINY, "--overwrite", "--seed", 5).code == 0
     assert all("--overwrite" in command for command in steps.commands if command[0] != "evaluate")
     assert steps.commands[0][-4:-2] == ["--seed", "5"]
@@ -143,7 +143,7 @@ def test_every_step_may_replace_what_is_there(done, wedge, monkeypatch):
 )
 def test_failing_step_ends_the_demo_with_its_code(done, wedge, tmp_path, monkeypatch, step, code, name):
     steps = Steps(done[0], step, code)
-    monkeypatch.setattr(demo, "_execute", steps.run)
+    monkeypatch.setattr("wedge.cli.steps._execute", steps.run)
     told = wedge("demo", "-o", tmp_path / "new", *TINY)
     assert told.code == code
     # The step itself has said what is wrong; the demo adds where.

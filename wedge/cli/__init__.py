@@ -38,11 +38,13 @@ COMMANDS = {
     "import": ("wedge.cli.import_", "Turn a foreign tilt series into a store."),
     "fbp": ("wedge.cli.fbp", "Reconstruct by filtered backprojection."),
     "reconstruct": ("wedge.cli.reconstruct", "Reconstruct by fitting a coordinate network."),
+    "plan": ("wedge.cli.plan", "Tell what a reconstruction will take."),
     "average": ("wedge.cli.average", "Average volumes, and tell their spread."),
     "evaluate": ("wedge.cli.evaluate", "Measure volumes against a reference or a tilt series."),
     "export": ("wedge.cli.export", "Write a volume in a foreign format."),
     "info": ("wedge.cli.info", "Tell what a file or store holds."),
     "plugins": ("wedge.cli.plugins", "List, show and check plugins."),
+    "benchmark": ("wedge.cli.benchmark", "Measure quality, time and memory on this machine."),
     "demo": ("wedge.cli.demo", "Run the whole pipeline on a small phantom."),
 }
 """Subcommand: its module, and its line in the help. The module holds ``command``, a function, or ``app``, a Typer app."""

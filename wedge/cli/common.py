@@ -100,6 +100,35 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
+def device_names(device: str, devices: str | None) -> tuple[str, ...]:
+    """Return the devices that ``--device`` or ``--devices`` names; ``all`` are all GPUs.
+
+    Raises
+    ------
+    UsageError
+        If both are given, one is named twice that is no CPU, or kinds are mixed.
+    DeviceError
+        If there is no such GPU.
+    """
+    if devices is None:
+        return (device,)
+    if device != "auto":
+        raise UsageError(f"--device {device} and --devices {devices} contradict each other: give one")
+    names = [name.strip() for name in devices.split(",") if name.strip()]
+    if names == ["all"]:
+        import torch
+
+        names = [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+        if not names:
+            raise DeviceError("--devices all: torch finds no GPU here; use --device cpu, or install a torch with CUDA and its driver")
+    found = [resolve_device(name) for name in names]
+    if not found or len({each.type for each in found}) > 1:
+        raise UsageError(f"--devices {devices!r}: expected all, or a list of one kind, as cuda:0,cuda:1 or cpu,cpu")
+    if found[0].type != "cpu" and len(set(found)) < len(found):
+        raise UsageError(f"--devices {devices}: a GPU is named twice; name each once")
+    return tuple(str(each) for each in found)
+
+
 def emit(result: dict[str, Any], *, as_json: bool, text: str) -> None:
     """Print the result of a command on stdout: ``result`` as JSON, or ``text``. Paths become strings and NaN becomes null."""
     print(json.dumps(_plain(result), indent=2, allow_nan=False) if as_json else text, flush=True)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json as json_module
-import shlex
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from wedge.cli.common import JsonOption, OverwriteOption, emit, say
-from wedge.errors import InputError, OutputExistsError, WedgeError
+from wedge.cli.common import JsonOption, OverwriteOption, emit
+from wedge.cli.steps import Cost, cost_of, run_step
+from wedge.errors import InputError, OutputExistsError
 
 _FILES = ("volume.zarr", "tilts.zarr", "fbp.zarr", "seed-0.zarr", "seed-1.zarr", "average.zarr", "spread.zarr", "demo.png", "demo.json")
 _METHODS = (
@@ -29,12 +26,6 @@ _COLUMNS = (
     ("fsc.cone", "FSC cone", ".4f"),
     ("fsc.wedge", "FSC wedge", ".4f"),
 )
-
-
-@dataclass(frozen=True)
-class _Cost:
-    seconds: float
-    peak_memory_bytes: int
 
 
 def command(
@@ -57,7 +48,7 @@ def command(
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}; choose another folder with -o") from error
     costs = _run_pipeline(output, shape, num_tilts, passes, seed)
-    evaluation = _wedge(
+    evaluation = run_step(
         "evaluate", *(output / name for name, _ in _METHODS), "--reference", output / "volume.zarr", "--json", step="evaluate"
     )
     rows = _rows(evaluation, costs)
@@ -67,61 +58,31 @@ def command(
     emit(result, as_json=json, text=f"{format_table(rows)}\n\npicture: {output / 'demo.png'}")
 
 
-def _run_pipeline(output: Path, shape: tuple[int, int, int], num_tilts: int, passes: float | None, seed: int) -> dict[str, _Cost]:
+def _run_pipeline(output: Path, shape: tuple[int, int, int], num_tilts: int, passes: float | None, seed: int) -> dict[str, Cost]:
     """Run the commands one by one; return what each output cost."""
     tilts = output / "tilts.zarr"
     sizes = ["--shape", *shape, "--num-tilts", num_tilts, "--tilt-range", -60, 60]
-    _wedge("simulate-spheres", "-o", output, *sizes, "--seed", seed, "--overwrite", "--json", step="simulate")
-    costs = {"fbp.zarr": _cost(_wedge("fbp", tilts, "-o", output / "fbp.zarr", "--overwrite", "--json", step="fbp"))}
+    run_step("simulate-spheres", "-o", output, *sizes, "--seed", seed, "--overwrite", "--json", step="simulate")
+    costs = {"fbp.zarr": cost_of(run_step("fbp", tilts, "-o", output / "fbp.zarr", "--overwrite", "--json", step="fbp"))}
     extra = ["--passes", passes] if passes is not None else []
     for index in (0, 1):
         target = output / f"seed-{index}.zarr"
-        told = _wedge(
+        told = run_step(
             "reconstruct", tilts, "-o", target, "--seed", index, *extra, "--overwrite", "--json", step=f"reconstruct {index + 1} of 2"
         )
-        costs[target.name] = _cost(told)
+        costs[target.name] = cost_of(told)
     seeds = [output / "seed-0.zarr", output / "seed-1.zarr"]
-    told = _wedge(
+    told = run_step(
         "average", *seeds, "-o", output / "average.zarr", "--std", output / "spread.zarr", "--overwrite", "--json", step="average"
     )
-    own = _cost(told)
+    own = cost_of(told)
     both = [costs["seed-0.zarr"], costs["seed-1.zarr"], own]
     # An average costs what it averages.
-    costs["average.zarr"] = _Cost(sum(cost.seconds for cost in both), max(cost.peak_memory_bytes for cost in both))
+    costs["average.zarr"] = Cost(sum(cost.seconds for cost in both), max(cost.peak_memory_bytes for cost in both))
     return costs
 
 
-def _wedge(*words: Any, step: str) -> dict[str, Any]:
-    """Run one command in a process of its own, so that its peak memory is its own, and return its result; stderr is passed on."""
-    arguments = [str(word) for word in words]
-    say(f"[{step}] wedge {shlex.join(arguments)}")
-    done = _execute([sys.executable, "-m", "wedge", *arguments])
-    if done.returncode != 0:
-        # The step has said what is wrong.
-        error = WedgeError("")
-        error.exit_code = done.returncode if done.returncode > 0 else 1
-        raise error
-    return json_module.loads(done.stdout)
-
-
-def _execute(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a process to its end; it is ended where this one is, and cleans up after itself."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            stdout, _ = process.communicate()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-    return subprocess.CompletedProcess(command, process.returncode, stdout)
-
-
-def _cost(told: dict[str, Any]) -> _Cost:
-    told = told.get("provenance", told)
-    return _Cost(float(told["seconds"]), int(told["peak_memory_bytes"]))
-
-
-def _rows(evaluation: dict[str, Any], costs: dict[str, _Cost]) -> list[dict[str, Any]]:
+def _rows(evaluation: dict[str, Any], costs: dict[str, Cost]) -> list[dict[str, Any]]:
     rows = []
     for (name, title), volume in zip(_METHODS, evaluation["volumes"], strict=True):
         values = {key: volume["values"][key] for key, _, _ in _COLUMNS}

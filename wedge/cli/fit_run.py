@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from wedge.cli.common import resolve_device, say
+from wedge.cli.common import emit, resolve_device, say
 from wedge.cli.stopping import fit_progress, stop_on_signals
 from wedge.errors import UsageError
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from wedge.data import TiltSeries
     from wedge.fit.build import Plugins
     from wedge.fit.config import FitConfig
+    from wedge.fit.forecast import Forecast
+    from wedge.fit.job import Reconstruction
     from wedge.output import Writer
 
 
@@ -45,7 +49,7 @@ class FitRun:
     half: Path | None = None
     std: Path | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
-    device: str = "auto"
+    devices: tuple[str, ...] = ("auto",)
     max_memory: str | None = None
     observers: tuple[str, ...] = ()
     resume: bool = False
@@ -58,7 +62,7 @@ class FitRun:
         """The folder of the fit, beside the output."""
         return self.output.with_name(self.output.name + ".run")
 
-    def prepare(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> Prepared:
+    def prepare(self, options: dict[str, Any], config_file: Path | None, preset: str | None, tell: Callable[[str], None] = say) -> Prepared:
         """Settle the configuration, import the plugins and open the inputs."""
         from wedge import formats
         from wedge.fit.settings import resolve_plugins
@@ -71,17 +75,28 @@ class FitRun:
         config, plugins = resolve_plugins(config, registry)
         observers = dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
-        limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.device)
+        limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.devices[0])
         inputs = recorded | self.inputs
-        series = formats.open_tilts(self.tilts, **inputs, on_note=say)
-        half = formats.open_tilts(self.half, **inputs, on_note=say) if self.half else None
+        series = formats.open_tilts(self.tilts, **inputs, on_note=tell)
+        half = formats.open_tilts(self.half, **inputs, on_note=tell) if self.half else None
         return Prepared(config, plugins, series, half, inputs, device, limit)
+
+    def forecast(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[Forecast, torch.device]:
+        """Predict the fit, and tell on which device."""
+        import time
+
+        from wedge.fit.begin import begin
+        from wedge.fit.forecast import forecast
+
+        begun = time.perf_counter()
+        made = self.prepare(options, config_file, preset)
+        job = begin(made.tilts, made.half, made.plugins, made.config, made.device, made.limit, say=say)
+        return forecast(job, time.perf_counter() - begun), made.device
 
     def execute(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Fit, write and commit; return the fit's summary and the record of the run."""
         from wedge.fit.checkpoint import CHECKPOINT_NAME
         from wedge.fit.loop import StopRequest
-        from wedge.fit.reconstruct import reconstruct
         from wedge.fit.run_dir import prepare_run_dir
         from wedge.provenance import RunClock
 
@@ -91,11 +106,9 @@ class FitRun:
             writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts)]
             prepare_run_dir(self.run_dir, made.tilts, made.config, resume=self.resume, overwrite=self.overwrite, input_options=made.inputs)
             stop = StopRequest()
-            with stop_on_signals(stop), fit_progress() as show:
-                result = reconstruct(
-                    made.tilts, writer, made.plugins, made.config, device=made.device, run_dir=self.run_dir, half=made.half,
-                    std_writer=others[0] if others else None, max_memory=made.limit,
-                    resume=self.resume, stop_now=self.stop_now, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say,
+            with stop_on_signals(stop), self._team(made, options, config_file, preset), fit_progress() as show:
+                result = self._fit(
+                    made, writer, others[0] if others else None, stop=stop, checkpoint_seconds=self.checkpoint_seconds, say=say,
                     on_progress=show,
                 )  # fmt: skip
             settings = {"fit": result.config.model_dump(mode="json"), "input": made.inputs}
@@ -107,11 +120,34 @@ class FitRun:
                 device=str(made.device),
                 distributions=made.plugins.distributions,
             )
+            devices = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
             for each in (*others, writer):
-                each.commit(record | {"fit": result.summary()})
+                each.commit(record | devices | {"fit": result.summary()})
         # What a finished run leaves is the record and the log; its checkpoint would only take room.
         (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
         return result.summary(), record
+
+    def _fit(self, made: Prepared, writer: Writer, std_writer: Writer | None, **options: Any) -> Reconstruction:
+        from wedge.fit.reconstruct import reconstruct
+
+        return reconstruct(
+            made.tilts, writer, made.plugins, made.config, device=made.device, run_dir=self.run_dir, half=made.half,
+            std_writer=std_writer, max_memory=made.limit, resume=self.resume, stop_now=self.stop_now, **options,
+        )  # fmt: skip
+
+    @contextmanager
+    def _team(self, made: Prepared, options: dict[str, Any], config_file: Path | None, preset: str | None) -> Iterator[None]:
+        """Lead a team of processes, one a device, where there are several devices."""
+        if len(self.devices) == 1:
+            yield
+            return
+        from wedge.fit.launch import followers
+        from wedge.fit.team import membership
+
+        follow = partial(_follow, self, options, config_file, preset)
+        with followers(follow, list(self.devices)) as store, membership(0, len(self.devices), store, made.device):
+            say(f"on {len(self.devices)} devices: {', '.join(self.devices)}")
+            yield
 
     def _outputs(self, tilts: TiltSeries) -> list[AbstractContextManager[Writer]]:
         """Begin the volume and, where wanted, the spread."""
@@ -153,3 +189,57 @@ class FitRun:
         network = merge(layers)["network"]["name"]
         settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
         return validate(settings | left_to_the_data(settings, layers[1:])), inputs
+
+
+def _follow(
+    run: FitRun, options: dict[str, Any], config_file: Path | None, preset: str | None, rank: int, store: Path, ready: Callable[[], None]
+) -> None:
+    """Take part in a fit that another process leads and writes."""
+    from wedge.fit.team import membership
+
+    size = len(run.devices)
+    mine = replace(run, devices=(run.devices[rank],), observers=(), std=None)
+    made = mine.prepare(options, config_file, preset, lambda note: None)
+    ready()
+    with membership(rank, size, store, made.device):
+        nowhere = cast("Writer", _Nowhere())
+        mine._fit(made, nowhere, nowhere if run.std is not None else None)
+
+
+class _Nowhere:
+    """Takes the rows of who does not write."""
+
+    def write_rows(self, y_start: int, slices: Any) -> None:
+        """Leave them."""
+
+
+def show_forecast(found: tuple[Forecast, torch.device], *, as_json: bool) -> None:
+    """Print what a fit is expected to take."""
+    forecast, device = found
+    rows = "blocks" if forecast.method == "adaptive" else "slabs"
+    parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in forecast.seconds.items())
+    of = f"{forecast.memory_bytes / 2**30:.2f} of {forecast.limit_bytes / 2**30:.2f} GiB"
+    lines = [
+        f"method  {forecast.method}, on {device}",
+        f"time    about {_duration(forecast.total_seconds)}: {parts}",
+        f"memory  about {of}, {rows} of {forecast.rows_at_once} rows",
+    ]
+    if forecast.method != "adaptive":
+        lines.append("less time by --quality fast or fewer --passes, less memory by a smaller --max-memory")
+    told = {
+        "method": forecast.method,
+        "device": str(device),
+        "seconds": forecast.total_seconds,
+        "parts": forecast.seconds,
+        "memory_bytes": forecast.memory_bytes,
+        "limit_bytes": forecast.limit_bytes,
+        "rows_at_once": forecast.rows_at_once,
+        **forecast.details,
+    }
+    emit(told, as_json=as_json, text="\n".join(lines))
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -20,10 +20,11 @@ from wedge.cli.common import (
     ThicknessOption,
     TiltRangeOption,
     VoxelSizeOption,
+    device_names,
     emit,
     parse_views,
 )
-from wedge.cli.fit_run import FitRun
+from wedge.cli.fit_run import FitRun, show_forecast
 from wedge.errors import UsageError
 
 
@@ -87,6 +88,9 @@ def command(
     ] = None,
     precision: Annotated[str | None, typer.Option("--precision", metavar="auto|float32|bfloat16", help="Of the network's layers.")] = None,
     device: DeviceOption = "auto",
+    devices: Annotated[
+        str | None, typer.Option("--devices", metavar="all|LIST", help="Several devices at one fit, as cuda:0,cuda:1; or cpu,cpu.")
+    ] = None,
     max_memory: MaxMemoryOption = None,
     angles: AnglesOption = None,
     voxel_size: VoxelSizeOption = None,
@@ -97,6 +101,7 @@ def command(
     stop_now: Annotated[bool, typer.Option("--stop-now", help="With --resume: write the checkpoint's result as it is.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, help="Time between checkpoints.")] = 60.0,
     overwrite: OverwriteOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell the time and the memory that it will take, and end.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Reconstruct a tilt series by fitting a coordinate network to it.
@@ -117,14 +122,6 @@ def command(
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
     )  # fmt: skip
-    from wedge.output import refuse_existing, refuse_same
-
-    if std is not None and output.resolve() == std.resolve():
-        raise UsageError(f"volume and spread are one path: {output}; choose another name for one")
-    for path in (output, std):
-        if path is not None:
-            refuse_same(path, tilts, *([half] if half else []))
-            refuse_existing(path, overwrite=overwrite and not resume)
     inputs = {
         "angles": angles,
         "voxel_size_angstrom": voxel_size,
@@ -133,9 +130,14 @@ def command(
         "exclude_views": parse_views(exclude_views) or None,
     }
     inputs = {key: value for key, value in inputs.items() if value is not None}
+    used = device_names(device, devices)
     run = FitRun(
-        tilts, output, half, std, inputs, device, max_memory, tuple(observer or ()), resume, stop_now, checkpoint_seconds, overwrite
-    )
+        tilts, output, half, std, inputs, used, max_memory, tuple(observer or ()), resume, stop_now, checkpoint_seconds, overwrite
+    )  # fmt: skip
+    if dry_run:
+        show_forecast(run.forecast(options, config, _preset_name(preset, quality)), as_json=json)
+        return
+    _refuse(run)
     summary, provenance = run.execute(options, config, _preset_name(preset, quality))
     text = "\n".join(str(path) for path in (output, std) if path is not None)
     emit(
@@ -148,6 +150,18 @@ def command(
         as_json=json,
         text=text,
     )
+
+
+def _refuse(run: FitRun) -> None:
+    """Refuse outputs that are inputs, or that are there."""
+    from wedge.output import refuse_existing, refuse_same
+
+    if run.std is not None and run.output.resolve() == run.std.resolve():
+        raise UsageError(f"volume and spread are one path: {run.output}; choose another name for one")
+    for path in (run.output, run.std):
+        if path is not None:
+            refuse_same(path, run.tilts, *([run.half] if run.half else []))
+            refuse_existing(path, overwrite=run.overwrite and not run.resume)
 
 
 def _preset_name(preset: str | None, quality: str | None) -> str | None:

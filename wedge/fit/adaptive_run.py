@@ -1,7 +1,8 @@
 """The adaptive field of a whole series, block by block of rows."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.draws import seed_for
 from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
+from wedge.fit import team
 from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
 from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
@@ -109,6 +111,34 @@ class AdaptiveRun:
         num_z, _, num_x = self._geometry.volume_shape
         return Prior((num_rows, num_z, num_x), self.spectrum, self._geometry.voxel_size_in_pixels, self._device)
 
+    @property
+    def device(self) -> torch.device:
+        """Where blocks are solved."""
+        return self._device
+
+    @property
+    def slice_shape(self) -> tuple[int, int]:
+        """Shape ``(z, x)`` of a slice of the fitted box."""
+        num_z, _, num_x = self._geometry.volume_shape
+        return num_z, num_x
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows on which the noise, the strength and the local scales are found."""
+        return len(self._sample)
+
+    @property
+    def row_bytes(self) -> int:
+        """What a solution holds for each row."""
+        num_z, _, num_x = self._geometry.volume_shape
+        rays = self._geometry.num_tilts * self._geometry.detector_shape[1]
+        return 4 * (_VOLUMES * (num_z + PAD) * (num_x + PAD) + 6 * rays)
+
+    def block_rows(self, limit: int, operator_bytes: int, chunk: int) -> int:
+        """Return the rows of a block, whole chunks of the output where it is not all of them; see `rows_that_fit`."""
+        rows = self.rows_that_fit(limit, operator_bytes)
+        return rows if rows >= self._geometry.volume_shape[1] else max(1, rows // chunk * chunk or rows)
+
     def rows_that_fit(self, limit: int, operator_bytes: int) -> int:
         """Return the rows of a block, its halo not counted.
 
@@ -118,8 +148,7 @@ class AdaptiveRun:
             If not even one row fits beside its halo.
         """
         num_z, total, num_x = self._geometry.volume_shape
-        rays = self._geometry.num_tilts * self._geometry.detector_shape[1]
-        row_bytes = 4 * (_VOLUMES * (num_z + PAD) * (num_x + PAD) + 6 * rays)
+        row_bytes = self.row_bytes
         taken = operator_bytes + (resident_bytes() if self._device.type == "cpu" else 0)
         rows = int((limit - taken) // row_bytes) - PAD
         if rows >= total:
@@ -171,6 +200,19 @@ def operator_bytes(plugins: Plugins, geometry: TiltGeometry, device: torch.devic
     return projector, max(0, projector.memory_bytes(0) - max(0, grown))
 
 
+def _blocks(
+    run: AdaptiveRun, blocks: list[range], settings: AdaptiveConfig, projector: Any, go_on: Callable[[], bool]
+) -> Iterator[tuple[range, torch.Tensor]]:
+    """Solve blocks, as many at a time as there are devices, and give them to the one that leads."""
+    for first in range(0, len(blocks), team.size()):
+        some = blocks[first : first + team.size()]
+        mine = run.block(some[team.rank()], settings, projector, go_on) if team.rank() < len(some) else None
+        if not go_on():
+            return
+        found = team.collect(mine, [(len(rows), *run.slice_shape) for rows in some], run.device)
+        yield from zip(some[: len(found)], found, strict=True)
+
+
 def reconstruct_adaptive(
     job: Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
 ) -> Reconstruction:
@@ -188,16 +230,13 @@ def reconstruct_adaptive(
         say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
     projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
     try:
-        block_rows = run.rows_that_fit(job.limit, taken)
         shape = job.tilts.geometry.volume_shape
-        chunk = chunk_rows(shape)
-        block_rows = block_rows if block_rows >= shape[1] else max(1, block_rows // chunk * chunk or block_rows)
+        block_rows = run.block_rows(job.limit, taken, chunk_rows(shape))
+        if team.size() > 1:
+            block_rows = min(block_rows, math.ceil(shape[1] / team.size()))
         say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
         run.calibrate(settings, projector, go_on)
-        for rows in slab_ranges(shape[1], block_rows):
-            block = run.block(rows, settings, projector, go_on)
-            if not go_on():
-                break
+        for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on):
             writer.write_rows(rows.start, job.cropped(block).cpu())
             on_progress(rows.stop, shape[1], float("nan"))
     finally:

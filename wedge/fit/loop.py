@@ -10,6 +10,7 @@ import torch
 from wedge.contracts import Regularizer, RegularizerContext
 from wedge.draws import seed_for
 from wedge.errors import DivergedError
+from wedge.fit import team
 from wedge.fit.batches import Slab, batch_segments, cut_slabs, steps_per_pass
 from wedge.fit.checkpoint import Progress
 from wedge.fit.config import FitConfig, RegularizerChoice
@@ -86,7 +87,9 @@ def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> t
 
 def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Make one optimizer step over one logical batch, slab by slab; return its scalars on the device."""
-    scalars = fit.plan.in_slabs(lambda: _gradient(fit, step))
+    scalars = fit.plan.in_slabs(lambda: gradient(fit, step))
+    team.add_up_gradients(fit.field.parameters())
+    team.add_up(scalars.values())
     factor = learning_rate_factor(fit.config, step, fit.num_steps)
     for group in fit.optimizer.param_groups:
         group["lr"] = fit.config.learning_rate * group["relative"] * factor
@@ -94,10 +97,10 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     return scalars
 
 
-def _gradient(fit: Fit, step: int) -> dict[str, torch.Tensor]:
+def gradient(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Put the gradient of a step in place and return its scalars; a function of the step and the field, so that it can be done again."""
     config, num_rows = fit.config, fit.box.shape[1]
-    segments = batch_segments(config.seed, step, num_rows, fit.rows_per_step)
+    segments = team.share(batch_segments(config.seed, step, num_rows, fit.rows_per_step))
     data_loss = penalty = torch.zeros((), device=fit.device)
     sampling = fit.sampling(step)
     fit.optimizer.zero_grad(set_to_none=True)
@@ -132,10 +135,10 @@ def mean_over_rows(fit: Fit, value: Callable[[Slab], torch.Tensor]) -> float:
     num_rows = fit.box.shape[1]
 
     def total() -> float:
-        slabs = cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows)
+        slabs = cut_slabs(team.share([(0, num_rows)]), fit.plan.slab_rows, 0, num_rows)
         return sum(float(value(slab)) * slab.rows / num_rows for slab in slabs)
 
-    return fit.plan.in_slabs(total)
+    return team.total(fit.plan.in_slabs(total), fit.device)
 
 
 def empty_loss(fit: Fit) -> float:

@@ -8,39 +8,31 @@ import torch
 
 from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
-from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
+from wedge.errors import InterruptedRunError, StoppedError, UsageError, WedgeError
+from wedge.fit import team
 from wedge.fit.adaptive_run import reconstruct_adaptive
+from wedge.fit.begin import begin, sample_of
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import split_parts
-from wedge.fit.halves import pair_halves
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
-from wedge.fit.margin import fitted_margin
-from wedge.fit.memory import memory_limit
-from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.run_dir import LOG_NAME
-from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.spectrum import measure
 from wedge.fit.stack_run import reconstruct_stack
-from wedge.fit.trials import views_to_judge_by
-from wedge.fit.tuning import SAMPLE_ROWS, tune_network
+from wedge.fit.tuning import tune_network
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
 from wedge.slabs import chunk_rows, slab_ranges
 
 __all__ = ["Plugins", "Reconstruction", "reconstruct"]
 
-_NOISE_FREE, _NOISY = 1000.0, 20.0
-"""Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
-
 
 def _write_prediction(
     fit: Fit, step: int, writer: Writer, job: Job, stop: StopRequest, on_progress: Callable[[int, int, float], None]
 ) -> None:
     shape = job.tilts.geometry.volume_shape
-    for rows in slab_ranges(shape[1], chunk_rows(shape)):
+    for rows in slab_ranges(shape[1], chunk_rows(shape)) if team.leads() else []:
         if stop.reason is not None:
             return
         writer.write_rows(rows.start, job.cropped(predict(fit, step, rows.start, rows.stop)) * job.units.scale)
@@ -53,16 +45,6 @@ def _stopped(reason: str, run_dir: Path, progress: Progress, num_steps: int) -> 
         "continue with --resume, or take the present result with --resume --stop-now"
     )
     return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
-
-
-def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
-    """Find the units of a fit and the margin of its box."""
-    projector = plugins.projector.build(tilts.geometry, device)
-    try:
-        units = normalize(tilts, projector, device, config.offset, config.positivity)
-    finally:
-        projector.close()
-    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry)
 
 
 def reconstruct(
@@ -118,24 +100,8 @@ def reconstruct(
         If memory does not suffice for one slice.
     """
     stop = stop or StopRequest()
-    halves = pair_halves(tilts, half) if half is not None else None
-    whole = halves.mean if halves is not None else tilts
     saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
-    if saved is not None:
-        settled = FitConfig.model_validate(saved.settled) if saved.settled else config
-        job = Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
-    else:
-        units, margin = _units(whole, plugins, config, device)
-        settled = config.model_copy(update={"margin": margin})
-        job = Job(whole, halves, plugins, settled, units, margin, device, 0)
-    job.limit = memory_limit(device, max_memory)
-    units = job.units
-    sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
-    say(f"intensity offset {units.offset:.6g} ({config.offset}), density of {sign}, scale {abs(units.scale):.4g}")
-    if job.margin:
-        say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
-    if saved is None:
-        job.config = job.config.model_copy(update={"method": _kind(job, say)})
+    job = begin(tilts, half, plugins, config, device, max_memory, saved, say)
     if std_writer is not None and job.config.method != "stack":
         raise UsageError(
             f"--std is the spread between the fits of a stack, and {tilts.name} gets the {job.config.method} method: "
@@ -152,35 +118,10 @@ def reconstruct(
     return _reconstruct_network(job, writer, saved, run_dir, stop_now, stop, checkpoint_seconds, say, on_progress)
 
 
-def _kind(job: Job, say: Callable[[str], None]) -> str:
-    """Measure the noise, unless the adaptive field does so itself, and return the kind of field: as told, or as the views ask for."""
-    told = job.config.method
-    if told == "adaptive" or (told == "auto" and not job.units.positive):
-        return "adaptive"
-    sample = _sample(job)
-    spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
-    ratio = spectrum.signal_to_noise
-    job.noise_std = spectrum.noise_variance**0.5 if ratio < _NOISE_FREE else 0.0
-    job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
-    say(f"signal to noise in the views about {ratio:.3g}")
-    can_judge = bool(views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg))
-    if told == "stack" and not can_judge:
-        raise InputError(f"{job.tilts.name}: a stack needs views to judge by, and too few are left; give --method network")
-    if told != "auto":
-        return told
-    return "stack" if ratio < _NOISY and can_judge and "stack" in job.config.tune else "network"
-
-
-def _sample(job: Job) -> TiltSeries:
-    """Return some rows of the views that are fitted."""
-    fitted = split_parts(job.wide, job.config.hold_out)[0].series
-    return rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
-
-
 def _tune(job: Job, stop: StopRequest, say: Callable[[str], None]) -> None:
     """Let the data choose what they are to choose."""
     job.config, chosen = tune_network(
-        _sample(job),
+        sample_of(job),
         job.plugins,
         job.config,
         job.units,
@@ -248,6 +189,8 @@ def _run(
         return
 
     def save() -> None:
+        if not team.leads():
+            return
         save_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, [r for _, r in fit.regularizers], progress)
         (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
 

@@ -15,6 +15,7 @@ import torch
 
 from wedge.contracts import RunInfo
 from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
+from wedge.fit import team
 from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
@@ -41,14 +42,18 @@ class StackRun:
     def __init__(self, job: Job, progress: Progress, spread: bool = False) -> None:
         self.job, self.progress = job, progress
         num_z, num_y, num_x = job.wide.geometry.volume_shape
-        # Filled at once, so that the plans of the fits find this memory taken.
         names = ["total", "best", *(["mean", "squares"] if spread else [])]
-        self._tensors = {name: torch.empty(num_y, num_z, num_x).fill_(0.0) for name in names}
+        self._tensors = {name: torch.zeros(num_y, num_z, num_x) for name in names}
+        if team.leads():
+            # Filled at once, so that the plans of the fits find this memory taken.
+            for tensor in self._tensors.values():
+                tensor.fill_(0.0)
         self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
 
     def save(self, path: Path) -> None:
         """Write what is done, see `write_checkpoint`."""
-        write_checkpoint(path, self._tensors, self.progress)
+        if team.leads():
+            write_checkpoint(path, self._tensors, self.progress)
 
     def load(self, path: Path) -> None:
         """Read what was done.
@@ -124,7 +129,8 @@ def reconstruct_stack(
     progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
     run = StackRun(job, progress, std_writer is not None)
     if saved is not None:
-        run.load(path)
+        if team.leads():
+            run.load(path)
     else:
         _choose(run, members, stop, say, on_progress)
         run.save(path)
@@ -142,7 +148,8 @@ def reconstruct_stack(
                 raise _stopped(stop.reason, run_dir, index, len(members))
             progress.step = index + 1
             run.save(path)
-            (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
+            if team.leads():
+                (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
         bright = run.bright()
         for rows in slab_ranges(num_rows, chunk_rows(job.tilts.geometry.volume_shape)):
             writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
@@ -241,6 +248,8 @@ def _add_member(
         if not reached:
             return
         estimate = first_estimate + place
+        if not team.leads():
+            continue
 
         def read(low: int, high: int, at: int = look) -> torch.Tensor:
             return predict(fit, at - 1, low, high)

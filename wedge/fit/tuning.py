@@ -31,6 +31,12 @@ _ROLLOFF = 0.15
 _LARGER_STEPS = 2.5
 _BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows little more
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
+_USUAL: dict[bool | None, dict[str, int]] = {
+    False: {"blur_voxels": 6},
+    True: {"blur_voxels": 2, "regularizer": 4, "weighting": 1},
+    None: {"blur_voxels": 6, "regularizer": 5, "weighting": 2},
+}
+"""Trials that a name usually asks for: on the voxels' lattice and on the finer one, and, last, in noise."""
 _FIRST_BLURS = (0.0, 0.5, 0.8, 1.2)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
 _FINE_WEIGHTS = tuple(float(f"{10 ** (power / 4):.2g}") for power in range(-12, 5))
@@ -66,26 +72,19 @@ def tune_network(
     tuple
         The configuration with ``tune`` empty, and what was chosen, for the record.
     """
-    names: set[str] = {name for name in config.tune if name not in ("strength", "stack")}
-    settled = config.model_copy(update={"tune": ()})
+    names = _names(config)
     if not names or not views_to_judge_by(sample.geometry.tilt_angles_deg):
-        return settled, {}
+        return config.model_copy(update={"tune": ()}), {}
     fine = signal_to_noise > _FINE
-    steps: dict[str, Any] = {}
-    if "steps" in names and not fine:
-        steps = {"batch_rows": full_rows, "learning_rate": _LARGER_STEPS * config.learning_rate}
-        settled = settled.model_copy(update=steps)
+    settled, steps = _settled(config, fine, full_rows)
     rows = min(_FINE_ROWS, sample.geometry.detector_shape[0])
     start = (sample.geometry.detector_shape[0] - rows) // 2
     sample = rows_of(sample, range(start, start + rows)) if fine else sample
-    # A trial takes as many steps a pass as the fit that it stands for.
-    per_pass = steps_per_pass(full_rows, settled.rows_per_step(full_rows))
-    alike = settled.model_copy(update={"batch_rows": math.ceil(sample.geometry.detector_shape[0] / per_pass)})
+    alike = _for_trials(settled, sample.geometry.detector_shape[0], full_rows)
     trials = Trials(sample, plugins, alike, normalization, device, limit, full_rows, go_on)
 
     def error(setting: dict[str, Any]) -> float:
-        passes = _NOISY_PASSES if not fine else _FINE_PASSES if setting.get("oversampling", 1) > 1 else _COARSE_PASSES
-        return trials.error(setting, passes * max(1.0, _STEPS_PER_PASS / per_pass) if fine else passes)
+        return trials.error(setting, _passes(settled, fine, setting.get("oversampling", 1) > 1, full_rows))
 
     search = Search(error, (noise_std / normalization.scale) ** 2)
     if not config.regularizers:
@@ -98,6 +97,48 @@ def tune_network(
     finite = [(tried, value) for tried, value in search.tried if np.isfinite(value)]
     record = {"trials": [{**tried, "held_out_error": value} for tried, value in finite]}
     return with_setting(settled, chosen), chosen | steps | record
+
+
+def _names(config: FitConfig) -> set[str]:
+    return {name for name in config.tune if name not in ("strength", "stack")}
+
+
+def _settled(config: FitConfig, fine: bool, full_rows: int) -> tuple[FitConfig, dict[str, Any]]:
+    """Return the configuration without what is to be chosen, and the steps of a noisy fit where they are left to the data."""
+    steps: dict[str, Any] = {}
+    if "steps" in config.tune and not fine:
+        steps = {"batch_rows": full_rows, "learning_rate": _LARGER_STEPS * config.learning_rate}
+    return config.model_copy(update={"tune": (), **steps}), steps
+
+
+def _for_trials(settled: FitConfig, rows: int, full_rows: int) -> FitConfig:
+    """Let trials of some rows take as many steps a pass as the fit that they stand for."""
+    per_pass = steps_per_pass(full_rows, settled.rows_per_step(full_rows))
+    return settled.model_copy(update={"batch_rows": math.ceil(rows / per_pass)})
+
+
+def _passes(settled: FitConfig, fine: bool, finer_lattice: bool, full_rows: int) -> float:
+    if not fine:
+        return _NOISY_PASSES
+    per_pass = steps_per_pass(full_rows, settled.rows_per_step(full_rows))
+    return (_FINE_PASSES if finer_lattice else _COARSE_PASSES) * max(1.0, _STEPS_PER_PASS / per_pass)
+
+
+def expected_trials(config: FitConfig, signal_to_noise: float, full_rows: int) -> list[tuple[FitConfig, int, int]]:
+    """Return the trials that a search usually makes: a configuration, its rows, and how many of the kind."""
+    names, fine = _names(config), signal_to_noise > _FINE
+    if not names:
+        return []
+    settled, _ = _settled(config, fine, full_rows)
+    rows = min(_FINE_ROWS if fine else SAMPLE_ROWS, full_rows)
+    kinds = []
+    for finer in (False, True):
+        count = sum(_USUAL[finer if fine else None].get(name, 0) for name in names)
+        passes = min(settled.passes, _passes(settled, fine, finer, full_rows))
+        update = {"oversampling": config.oversampling if finer else 1, "passes": passes}
+        if count and (fine or not finer):
+            kinds.append((_for_trials(settled, rows, full_rows).model_copy(update=update), rows, count))
+    return kinds
 
 
 def _told(config: FitConfig) -> dict[str, Any]:

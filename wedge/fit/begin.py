@@ -1,0 +1,105 @@
+"""What is known of a fit before it begins: its units, its box, the noise, and so the kind of field."""
+
+from collections.abc import Callable
+
+import torch
+
+from wedge.data import TiltSeries
+from wedge.errors import InputError
+from wedge.fit.build import Plugins
+from wedge.fit.checkpoint import Progress
+from wedge.fit.config import FitConfig
+from wedge.fit.data_term import split_parts
+from wedge.fit.halves import pair_halves
+from wedge.fit.job import Job
+from wedge.fit.margin import fitted_margin
+from wedge.fit.memory import memory_limit
+from wedge.fit.normalization import Normalization, normalize, sample_rows
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.spectrum import measure
+from wedge.fit.trials import views_to_judge_by
+from wedge.fit.tuning import SAMPLE_ROWS
+
+_NOISE_FREE, _NOISY = 1000.0, 20.0
+"""Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
+
+
+def begin(
+    tilts: TiltSeries,
+    half: TiltSeries | None,
+    plugins: Plugins,
+    config: FitConfig,
+    device: torch.device,
+    max_memory: int | None,
+    saved: Progress | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> Job:
+    """Return the fit of a series as far as it is known before its first step.
+
+    Parameters
+    ----------
+    half
+        An independent second half of the same views; their mean is fitted.
+    max_memory
+        Bytes; None for four fifths of what is free.
+    saved
+        Where an earlier run was that is to go on: it has settled all this.
+
+    Raises
+    ------
+    InputError
+        If ``half`` is not of the same views, or a stack is wanted and no views are left to judge by.
+    """
+    halves = pair_halves(tilts, half) if half is not None else None
+    whole = halves.mean if halves is not None else tilts
+    if saved is not None:
+        settled = FitConfig.model_validate(saved.settled) if saved.settled else config
+        job = Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
+    else:
+        units, margin = _units(whole, plugins, config, device)
+        settled = config.model_copy(update={"margin": margin})
+        job = Job(whole, halves, plugins, settled, units, margin, device, 0)
+    job.limit = memory_limit(device, max_memory)
+    units = job.units
+    sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
+    say(f"intensity offset {units.offset:.6g} ({config.offset}), density of {sign}, scale {abs(units.scale):.4g}")
+    if job.margin:
+        say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
+    if saved is None:
+        job.config = job.config.model_copy(update={"method": _kind(job, say)})
+    return job
+
+
+def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
+    """Find the units of a fit and the margin of its box."""
+    projector = plugins.projector.build(tilts.geometry, device)
+    try:
+        units = normalize(tilts, projector, device, config.offset, config.positivity)
+    finally:
+        projector.close()
+    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry)
+
+
+def _kind(job: Job, say: Callable[[str], None]) -> str:
+    """Measure the noise, unless the adaptive field does so itself, and return the kind of field: as told, or as the views ask for."""
+    told = job.config.method
+    if told == "adaptive" or (told == "auto" and not job.units.positive):
+        return "adaptive"
+    sample = sample_of(job)
+    spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
+    ratio = spectrum.signal_to_noise
+    job.noise_std = spectrum.noise_variance**0.5 if ratio < _NOISE_FREE else 0.0
+    job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
+    say(f"signal to noise in the views about {ratio:.3g}")
+    can_judge = bool(views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg))
+    if told == "stack" and not can_judge:
+        raise InputError(f"{job.tilts.name}: a stack needs views to judge by, and too few are left; give --method network")
+    if told != "auto":
+        return told
+    return "stack" if ratio < _NOISY and can_judge and "stack" in job.config.tune else "network"
+
+
+def sample_of(job: Job) -> TiltSeries:
+    """Return some rows of the views that are fitted."""
+    fitted = split_parts(job.wide, job.config.hold_out)[0].series
+    return rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))

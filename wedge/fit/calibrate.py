@@ -1,0 +1,121 @@
+"""What a step of a fit costs on this device: a few real steps on some rows, timed and weighed."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from wedge.fit.build import build_fit, build_projectors, close_projectors
+from wedge.fit.config import FitConfig
+from wedge.fit.data_term import split_parts
+from wedge.fit.job import Job
+from wedge.fit.loop import gradient, predict, take_step
+from wedge.fit.memory import MemoryPlan
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.provenance import peak_memory_bytes
+
+_PATIENCE_SECONDS = 2.0  # of a single step; more rows than take this are not tried, but scaled up to
+_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Costs of a fit of some rows.
+
+    Parameters
+    ----------
+    rows
+        Of the batch that was timed, which is one slab.
+    gradient_seconds, update_seconds, predict_seconds
+        Of these rows: the gradient of a step; the optimizer's update of all parameters, those of these rows; a prediction.
+    peak_bytes, base_bytes
+        Memory at the height of a step, and before: of the process on a CPU, of the tensors on a GPU.
+    parameter_bytes
+        Of the field of these rows.
+    """
+
+    rows: int
+    gradient_seconds: float
+    update_seconds: float
+    predict_seconds: float
+    peak_bytes: int
+    base_bytes: int
+    parameter_bytes: int
+
+    def step_seconds(self, batch_rows: int, num_rows: int) -> float:
+        """Return the seconds of a step on ``batch_rows`` of a fit of ``num_rows``."""
+        return (self.gradient_seconds * batch_rows + self.update_seconds * num_rows) / self.rows
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = _REPEATS) -> float:
+    """Return the least seconds that something takes of a few times, all of it done."""
+    found = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Forget the peak memory so far, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the peak memory since `reset_peak`."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory_bytes()
+
+
+def time_steps(job: Job, config: FitConfig, most_rows: int, batch_rows: int | None = None) -> StepCost:
+    """Take a few steps with a configuration on the busiest rows.
+
+    Parameters
+    ----------
+    most_rows
+        As many rows are taken, or as many as a step of some seconds allows.
+    batch_rows
+        Rows of a step; default: all that are taken.
+    """
+    least = min(4, most_rows)
+    if batch_rows is None and most_rows > least:
+        quick = time_steps(job, config, least, least)
+        seconds = (quick.gradient_seconds + quick.update_seconds) / quick.rows
+        most_rows = max(least, min(most_rows, int(_PATIENCE_SECONDS / max(seconds, 1e-6))))
+    fitted = split_parts(job.wide, config.hold_out)[0].series
+    sample = rows_of(fitted, busiest_rows(fitted, most_rows))
+    rows = sample.geometry.detector_shape[0]
+    batch = min(batch_rows or rows, rows)
+    config = config.model_copy(update={"batch_rows": batch, "hold_out": 0.0, "oversampling_start": 0.0, "tune": ()})
+    parts = build_projectors(split_parts(sample, 0.0), job.plugins, {1, config.oversampling}, job.device)
+    try:
+        fit = build_fit(sample, job.plugins, config, job.units, parts, job.device, job.limit, 0, plan=MemoryPlan(batch, True, 0, job.limit))
+        reset_peak(job.device)
+        base = peak_bytes(job.device)
+        take_step(fit, 0)
+        gradient_seconds = seconds_of(lambda: gradient(fit, 1), job.device)
+        update_seconds = seconds_of(fit.optimizer.step, job.device)
+        predict_seconds = seconds_of(lambda: predict(fit, 1, 0, rows), job.device, 1)
+        parameters = sum(p.numel() * p.element_size() for p in fit.field.parameters())
+        share = batch / rows
+        return StepCost(
+            batch,
+            gradient_seconds,
+            update_seconds * share,
+            predict_seconds * share,
+            peak_bytes(job.device),
+            base,
+            parameters,
+        )
+    finally:
+        close_projectors(parts)

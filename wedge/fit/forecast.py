@@ -1,0 +1,198 @@
+"""How long a fit will take and how much memory, told before it begins, from a few steps on this device."""
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from wedge.fit.adaptive import HALO_ROWS, PAD
+from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
+from wedge.fit.batches import steps_per_pass
+from wedge.fit.build import build_fit, build_projectors, close_projectors
+from wedge.fit.calibrate import StepCost, seconds_of, time_steps
+from wedge.fit.config import FitConfig
+from wedge.fit.data_term import split_parts
+from wedge.fit.job import Job
+from wedge.fit.members import members_for, widest
+from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan, release_unused
+from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
+from wedge.fit.stack import knots
+from wedge.fit.stack_run import SAMPLE_ROWS as STACK_ROWS
+from wedge.fit.trials import views_to_judge_by
+from wedge.fit.tuning import expected_trials
+from wedge.provenance import peak_memory_bytes, resident_bytes
+from wedge.slabs import chunk_rows, slab_ranges
+
+_FEW, _MORE = 1, 4  # conjugate gradients of the adaptive field that are timed
+_STRENGTHS_TRIED = 3
+_EQUATION_COPIES = 6
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a fit is expected to take.
+
+    Parameters
+    ----------
+    method
+        Kind of field.
+    seconds
+        By part of the work.
+    memory_bytes, limit_bytes
+        Peak, and what is allowed: of the process on a CPU, of the tensors on a GPU.
+    rows_at_once
+        y-rows of a slab, or of a block of the adaptive field.
+    """
+
+    method: str
+    seconds: dict[str, float]
+    memory_bytes: int
+    limit_bytes: int
+    rows_at_once: int
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds of all parts."""
+        return sum(self.seconds.values())
+
+
+def forecast(job: Job, setup_seconds: float = 0.0) -> Forecast:
+    """Predict a fit that `wedge.fit.begin` has begun, from a few of its steps.
+
+    Parameters
+    ----------
+    setup_seconds
+        What was spent so far, and will be again.
+
+    Raises
+    ------
+    DeviceError
+        If the fit does not fit into the memory that is allowed.
+    """
+    started = peak_memory_bytes() if job.device.type == "cpu" else 0
+    predict = {"adaptive": _of_adaptive, "stack": _of_stack}.get(job.config.method, _of_network)
+    found = predict(job)
+    seconds = {"set-up": setup_seconds} | found.seconds
+    return Forecast(found.method, seconds, max(found.memory_bytes, started), job.limit, found.rows_at_once, found.details)
+
+
+def _planned(job: Job, config: FitConfig, reserve: int = 0) -> tuple[MemoryPlan, int]:
+    """Return the plan of the whole fit, built as it will be, and the bytes of its parameters."""
+    before = resident_bytes()
+    parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, job.device)
+    try:
+        built = max(0, resident_bytes() - before) - reserve
+        fit = build_fit(job.wide, job.plugins, config, job.units, parts, job.device, job.limit, built)
+        return fit.plan, sum(p.numel() * p.element_size() for p in fit.field.parameters())
+    finally:
+        close_projectors(parts)
+
+
+def _memory(job: Job, plan: MemoryPlan, parameter_bytes: int, cost: StepCost) -> int:
+    """Scale the memory of the timed steps to the rows of a slab and of the volume."""
+    working = (cost.peak_bytes - cost.base_bytes) * plan.slab_rows / cost.rows
+    more = PARAMETER_COPIES * max(0, parameter_bytes - cost.parameter_bytes)
+    geometry = job.wide.geometry
+    series = 4 * geometry.num_tilts * math.prod(geometry.detector_shape) if plan.resident else 0
+    return int(cost.base_bytes + working + more + series)
+
+
+def _blurs(config: FitConfig) -> tuple[float, ...]:
+    """Return the blurs that a fit may be made with: what the data choose is not known yet."""
+    return (0.0, 0.8) if "blur_voxels" in config.tune else (config.blur_voxels,)
+
+
+def _of_network(job: Job) -> Forecast:
+    config, num_rows = job.config, job.wide.geometry.volume_shape[1]
+    plan, parameter_bytes = _planned(job, config)
+    release_unused()
+    batch = config.rows_per_step(num_rows)
+    most = min(plan.slab_rows, batch)
+    costs = [time_steps(job, config.model_copy(update={"blur_voxels": blur}), most) for blur in _blurs(config)]
+    step = _middle([cost.step_seconds(batch, num_rows) for cost in costs])
+    steps = math.ceil(config.passes * steps_per_pass(num_rows, batch))
+    coarse = config.oversampling_start if config.oversampling > 1 else 0.0
+    seconds = {"settings": _trials_seconds(job), "fit": steps * step * (1 - coarse)}
+    if coarse:
+        plain = time_steps(job, config.model_copy(update={"oversampling": 1}), most)
+        seconds["fit"] += steps * coarse * plain.step_seconds(batch, num_rows)
+    seconds["writing"] = _middle([cost.predict_seconds / cost.rows for cost in costs]) * num_rows
+    memory = max(_memory(job, plan, parameter_bytes, cost) for cost in costs)
+    return Forecast("network", seconds, memory, job.limit, plan.slab_rows, {"steps": steps, "rows_per_step": batch})
+
+
+def _middle(values: list[float]) -> float:
+    """Return the geometric mean."""
+    return math.exp(sum(math.log(max(value, 1e-9)) for value in values) / len(values))
+
+
+def _trials_seconds(job: Job) -> float:
+    """Return what the search for settings will take: so many trials of each kind are usual."""
+    total, num_rows = 0.0, job.wide.geometry.volume_shape[1]
+    judged = views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg)
+    for config, rows, count in expected_trials(job.config, float(job.chosen["signal_to_noise"]), num_rows) if judged else []:
+        batch = config.rows_per_step(rows)
+        costs = [time_steps(job, config.model_copy(update={"blur_voxels": blur}), rows, batch) for blur in _blurs(job.config)]
+        steps = config.passes * steps_per_pass(rows, batch)
+        total += count * _middle([steps * cost.step_seconds(batch, rows) + cost.predict_seconds * rows / batch for cost in costs])
+    return total
+
+
+def _of_stack(job: Job) -> Forecast:
+    geometry = job.wide.geometry
+    num_z, num_rows, num_x = geometry.volume_shape
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
+    sums = 2 * 4 * math.prod(geometry.volume_shape)
+    reserve = filter_bytes(geometry.volume_shape) + sums
+    plan, parameter_bytes = _planned(job, widest(members).config, reserve)
+    release_unused()
+    sample_rows = min(STACK_ROWS, num_rows)
+    seconds = {"weights": 0.0, "fit": 0.0}
+    costs = {}
+    for member in members:
+        kind = (member.config.blur_voxels, member.config.data_term.weighting)
+        if kind not in costs:
+            costs[kind] = time_steps(job, member.config, min(plan.slab_rows, sample_rows))
+        cost = costs[kind]
+        seconds["weights"] += member.steps * cost.step_seconds(sample_rows, sample_rows)
+        seconds["weights"] += len(member.looks) * cost.predict_seconds / cost.rows * sample_rows
+        seconds["fit"] += member.steps * cost.step_seconds(num_rows, num_rows)
+        seconds["fit"] += len(member.looks) * cost.predict_seconds / cost.rows * num_rows
+    slab = min(SLAB_ROWS, num_rows)
+    radial, into = RadialFilter((num_z, slab, num_x), job.device), torch.zeros(slab, num_z, num_x)
+    once = seconds_of(lambda: radial.add(into, lambda low, high: into[low:high], np.ones(len(knots()))), job.device, 2)
+    looks = sum(len(member.looks) for member in members)
+    seconds["fit"] += once * looks * len(slab_ranges(num_rows, SLAB_ROWS))
+    heaviest = max(costs.values(), key=lambda cost: (cost.peak_bytes - cost.base_bytes) / cost.rows)
+    # Beside the fits stand the sums; after them come the equations of the weights, or the filter of a slab.
+    judges = len(views_to_judge_by(geometry.tilt_angles_deg))
+    equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * judges * geometry.detector_shape[1]
+    memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
+    return Forecast("stack", seconds, memory, job.limit, plan.slab_rows, {"fits": len(members)})
+
+
+def _of_adaptive(job: Job) -> Forecast:
+    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
+    num_rows = job.wide.geometry.volume_shape[1]
+    config = job.config.adaptive
+    projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
+    try:
+        block_rows = run.block_rows(job.limit, taken, chunk_rows(job.tilts.geometry.volume_shape))
+        rows, base, timed = run.sample_rows, resident_bytes(), []
+        for iterations in (_FEW, _FEW, _MORE):
+            short = config.model_copy(update={"rounds": 1, "iterations": iterations})
+            timed.append(seconds_of(partial(run.calibrate, short, projector, lambda: True), job.device, 1))
+    finally:
+        projector.close()
+    each = max(0.0, timed[2] - timed[1]) / (_MORE - _FEW)
+    solved = config.rounds * (timed[1] + each * (config.iterations - _FEW)) / rows  # seconds of a row
+    blocks = slab_ranges(num_rows, block_rows)
+    halo = 2 * HALO_ROWS * (len(blocks) - 1)
+    trials = _STRENGTHS_TRIED if "strength" in job.config.tune else 0
+    seconds = {"settings": solved * rows * (trials + 1), "fit": solved * (num_rows + halo)}
+    memory = base + run.row_bytes * (min(block_rows + 2 * HALO_ROWS, num_rows) + PAD)
+    return Forecast("adaptive", seconds, memory, job.limit, block_rows, {"rounds": config.rounds, "iterations": config.iterations})
