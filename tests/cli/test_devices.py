@@ -1,6 +1,9 @@
 """Several devices at one fit: two CPUs do what one does."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -56,3 +59,21 @@ def test_devices_that_cannot_be_are_refused(wedge, tilts, tmp_path, options, cod
     assert done.code == code
     assert words in done.error
     assert not (tmp_path / "o.zarr").exists()
+
+
+def test_a_stopped_team_leaves_a_checkpoint_and_no_noise(tilts, tmp_path):
+    command = [sys.executable, "-m", "wedge", "reconstruct", str(tilts), "-o", str(tmp_path / "o.zarr"), "--devices", "cpu,cpu"]
+    options = ["--tune", "none", "--method", "network", "--passes", "100000"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        told = ""
+        while "from step 0" not in told:
+            line = process.stderr.readline()
+            assert line, told
+            told += line
+        process.send_signal(signal.SIGTERM)
+        told += process.stderr.read()
+    assert process.returncode == 75, told
+    assert "continue with --resume" in told
+    assert "Warning" not in told
+    assert "Traceback" not in told
+    assert (tmp_path / "o.zarr.run" / "checkpoint.safetensors").exists()

@@ -1,6 +1,7 @@
 """Starting the processes of a team, one a device, and hearing what became of them."""
 
 import multiprocessing
+import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,12 +33,13 @@ def followers(follow: Callable[[int, Path, Callable[[], None]], None], devices: 
     with tempfile.TemporaryDirectory(prefix="wedge-team-") as folder:
         store = Path(folder) / "store"
         pipes, processes = [], []
-        for rank in range(1, len(devices)):
-            here, there = context.Pipe(duplex=False)
-            processes.append(context.Process(target=_run, args=(follow, rank, len(devices), store, there), daemon=True))
-            processes[-1].start()
-            there.close()
-            pipes.append(here)
+        with _quiet_tracker():
+            for rank in range(1, len(devices)):
+                here, there = context.Pipe(duplex=False)
+                processes.append(context.Process(target=_run, args=(follow, rank, len(devices), store, there), daemon=True))
+                processes[-1].start()
+                there.close()
+                pipes.append(here)
         try:
             for device, pipe in zip(devices[1:], pipes, strict=True):
                 if (told := _hear(pipe)) != _READY:
@@ -59,6 +61,17 @@ def followers(follow: Callable[[int, Path, Callable[[], None]], None], devices: 
             for process in processes:
                 process.terminate()
                 process.join()
+
+
+@contextmanager
+def _quiet_tracker() -> Iterator[None]:
+    """Keep multiprocessing's tracker, which starts with the first process, from telling what those leave that are ended on purpose."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [before, "ignore:resource_tracker"]))
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONWARNINGS") if before is None else os.environ.update(PYTHONWARNINGS=before)
 
 
 def _hear(pipe: Connection) -> Any:
