@@ -1,5 +1,6 @@
 """What a step of a fit costs on this device: a few real steps on some rows, timed and weighed."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from wedge.fit.sample import busiest_rows, rows_of
 from wedge.provenance import peak_memory_bytes
 
 _PATIENCE_SECONDS = 2.0  # of a single step; more rows than take this are not tried, but scaled up to
-_REPEATS = 3
+_REPEATS = 5
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class StepCost:
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = _REPEATS) -> float:
-    """Return the least seconds that something takes of a few times, all of it done."""
+    """Return the median of the seconds that something takes, all of it done: the least would promise too much."""
     found = []
     for _ in range(repeats):
         begun = time.perf_counter()
@@ -58,7 +59,7 @@ def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = 
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         found.append(time.perf_counter() - begun)
-    return min(found)
+    return statistics.median(found)
 
 
 def reset_peak(device: torch.device) -> None:
