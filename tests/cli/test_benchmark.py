@@ -14,7 +14,15 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("work") / "benchmark"
 
 
-def test_every_method_is_measured_clean_and_noisy(wedge, folder):
+def test_every_method_is_measured_clean_and_noisy(wedge, folder, monkeypatch, capfd):
+    from wedge.cli import run
+
+    def here(*words, step):
+        capfd.readouterr()
+        assert run([str(word) for word in words]) == 0
+        return json.loads(capfd.readouterr().out)
+
+    monkeypatch.setattr(benchmark, "run_step", here)
     done = wedge("benchmark", *TINY, "--work", folder, "--json")
     assert done.code == 0
     told = json.loads(done.out)
@@ -32,6 +40,15 @@ def test_every_method_is_measured_clean_and_noisy(wedge, folder):
     assert told["machine"]["cores"] >= 1
     assert told["stored"] is None
     assert (folder / "noise-0.3" / "reconstruct.zarr").exists()
+
+
+def test_steps_are_processes_of_their_own(tmp_path):
+    from wedge.cli.steps import cost_of, run_step
+
+    run_step("simulate-spheres", "-o", tmp_path, "--shape", 8, 8, 8, "--num-tilts", 12, "--json", step="simulate")
+    told = run_step("fbp", tmp_path / "tilts.zarr", "-o", tmp_path / "fbp.zarr", "--json", step="fbp")
+    assert cost_of(told).peak_memory_bytes > 50e6
+    assert cost_of(told).seconds > 0
 
 
 def test_stored_rows_stand_beside_those_of_this_machine():

@@ -25,7 +25,7 @@ def array(path) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "options",
-    [["--passes", "6", "--hold-out", "0.1"], ["--method", "stack", "--passes", "8"], ["--method", "adaptive"]],
+    [["--tune", "regularizer", "--passes", "6", "--hold-out", "0.1"], ["--method", "stack", "--passes", "8"], ["--method", "adaptive"]],
     ids=lambda options: options[1],
 )
 def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):

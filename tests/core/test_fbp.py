@@ -11,11 +11,13 @@ from wedge.fbp import default_edges, fbp, fbp_slices, filter_response, filter_si
 from wedge.fourier import frequency_grid, missing_mask
 from wedge.geometry import TiltGeometry
 from wedge.noise import add_poisson
-from wedge.registry import Registry
+from wedge.registry import Registry, unavailable
 from wedge.spheres import chords, make_spheres, rasterize
 
 FILTERS = ("ramp", "hamming", "hann", "sirt-like", "overlap")
-PROJECTORS = Registry.load({"WEDGE_PLUGINS": ""}).names("projector")
+PROJECTORS = [
+    entry.component.name for entry in Registry.load({"WEDGE_PLUGINS": ""}).entries("projector") if unavailable(entry) is None
+]  # a GPU may be missing
 SIXTY = tuple(np.linspace(-60, 60, 60))
 
 
