@@ -28,14 +28,14 @@ ARGUMENTS = {
     "benchmarks/slabs.py": ["--shape", "16", "24", "32", "--batches", "16", "--limits", "1GB", "--work", "{out}"],
     "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],
 }
-"""Scripts, and what makes them quick; ``WEDGE_PASSES=1`` shortens every fit beside."""
+"""Scripts, and what makes them quick; ``WEDGE_PASSES=1`` and ``WEDGE_TUNE=none`` shorten every fit beside."""
 NEED_LARGER_DATA = {"data/make_needle.py"}
 REPORT = "benchmarks/report.py"
 SCRIPTS = [path for path in sorted(EXAMPLES.rglob("*.py")) if 'if __name__ == "__main__"' in path.read_text()]
 
 
 def run(script: Path, *arguments: str) -> str:
-    environ = {**os.environ, "WEDGE_PASSES": "1", "MPLBACKEND": "agg"}
+    environ = {**os.environ, "WEDGE_PASSES": "1", "WEDGE_TUNE": "none", "MPLBACKEND": "agg"}
     done = subprocess.run([sys.executable, script, *arguments], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
