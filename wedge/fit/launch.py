@@ -59,7 +59,7 @@ def followers(follow: Callable[[int, Path, Callable[[], None]], None], devices: 
                 process.join(_GRACE_SECONDS)
         finally:
             for process in processes:
-                process.terminate()
+                process.kill()
                 process.join()
 
 
@@ -90,7 +90,8 @@ def _failure(device: str, told: Any) -> WedgeError:
 
 def _run(follow: Callable[[int, Path, Callable[[], None]], None], rank: int, size: int, store: Path, pipe: Connection) -> None:
     """Do a follower's work; its errors go to the one that leads, which also answers signals."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(max(1, torch.get_num_threads() // size))
     try:
         follow(rank, store, lambda: pipe.send(_READY))

@@ -101,7 +101,7 @@ def gradient(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Put the gradient of a step in place and return its scalars; a function of the step and the field, so that it can be done again."""
     config, num_rows = fit.config, fit.box.shape[1]
     segments = team.share(batch_segments(config.seed, step, num_rows, fit.rows_per_step))
-    data_loss = penalty = torch.zeros((), device=fit.device)
+    data_loss, penalty = torch.zeros((), device=fit.device), torch.zeros((), device=fit.device)
     sampling = fit.sampling(step)
     fit.optimizer.zero_grad(set_to_none=True)
     for slab in cut_slabs(segments, fit.plan.slab_rows, fit.halo_rows, num_rows):

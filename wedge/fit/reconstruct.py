@@ -115,6 +115,10 @@ def reconstruct(
         )
     if saved is None:
         _tune(job, stop, say)
+        if stop.reason is not None and team.size() > 1:
+            # The others are still at their trials: what comes next would wait for them.
+            message = f"stopped by {stop.reason} before the first step: nothing is kept"
+            raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
     return _reconstruct_network(job, writer, saved, run_dir, stop_now, stop, checkpoint_seconds, say, on_progress)
 
 
