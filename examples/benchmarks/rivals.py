@@ -9,6 +9,7 @@ import torch
 
 from wedge import store
 from wedge.contracts import Projector
+from wedge.data import TiltSeries
 from wedge.registry import Registry
 from wedge.slabs import read_sinograms, read_slices, slab_ranges
 
@@ -68,6 +69,14 @@ def best_sirt(tilts_path: Path, truth_path: Path, out: Path, positive: bool, off
         if worse == PATIENCE:
             break
     projector.close()
+    write_volume(
+        out, tilts, sign * kept, {"method": "SIRT stopped with the truth", "iterations": stop, "positive": positive, "offset": offset}
+    )
+    return {"seconds": round(seconds, 1), "iterations": stop}
+
+
+def write_volume(out: Path, tilts: TiltSeries, slices: torch.Tensor, record: dict[str, Any]) -> None:
+    """Write ``(y, z, x)`` density that a rival has made of a series."""
     geometry = tilts.geometry
     with store.create_volume(
         out,
@@ -76,6 +85,5 @@ def best_sirt(tilts_path: Path, truth_path: Path, out: Path, positive: bool, off
         tilt_angles_deg=geometry.tilt_angles_deg,
         overwrite=True,
     ) as writer:
-        writer.write_rows(0, sign * kept)
-        writer.commit({"method": "SIRT stopped with the truth", "iterations": stop, "positive": positive, "offset": offset})
-    return {"seconds": round(seconds, 1), "iterations": stop}
+        writer.write_rows(0, slices)
+        writer.commit(record)

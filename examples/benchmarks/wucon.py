@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rivals import write_volume
 
 from wedge import store
 from wedge.contracts import Projector
@@ -99,13 +100,5 @@ def fit_wucon(tilts_path: Path, out: Path, offset: float, sign: float) -> dict[s
     projector.close()
     seconds = sum(float(torch.load(kept / f"{name}.pt")["seconds"]) for name, *_ in order)
     volume = torch.cat([torch.load(kept / f"{row}.pt")["density"] for row in range(0, num_y - ROWS + 1, ROWS)])
-    with store.create_volume(
-        out,
-        geometry.volume_shape,
-        voxel_size_angstrom=geometry.voxel_size_angstrom,
-        tilt_angles_deg=geometry.tilt_angles_deg,
-        overwrite=True,
-    ) as writer:
-        writer.write_rows(0, sign * scale * volume.clamp(0, 1))
-        writer.commit({"method": "WUCON", "offset": offset})
+    write_volume(out, tilts, sign * scale * volume.clamp(0, 1), {"method": "WUCON", "offset": offset})
     return {"seconds": round(seconds, 1), "note": f"{FIRST[0]} passes over the middle, {OTHERS[0]} over each pair of rows"}

@@ -1,6 +1,9 @@
 """The ``triton`` projector: kernels that compute the matrix where they use it."""
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +61,7 @@ class TritonProjector:
         if count:
             block, block_y = self._blocks(width, count)
             grid = (-(-width // block), num_views, -(-count // block_y))
-            project_kernel[grid](
+            self._launch(project_kernel, grid)(
                 columns, result, self._views, count, *self._slice_shape, width, *self._numbers,
                 STRIP=self._strip, TAPS=self._line_taps, BLOCK=block, BLOCK_Y=block_y,
             )  # fmt: skip
@@ -72,7 +75,7 @@ class TritonProjector:
         if count:
             block, block_y = self._blocks(num_z * num_x, count)
             grid = (-(-num_z * num_x // block), -(-count // block_y))
-            backproject_kernel[grid](
+            self._launch(backproject_kernel, grid)(
                 result, columns, self._views, count, num_z, num_x, width, num_views, *self._numbers,
                 STRIP=self._strip, TAPS=self._back_taps, BLOCK=block, BLOCK_Y=block_y,
             )  # fmt: skip
@@ -84,7 +87,16 @@ class TritonProjector:
 
     def close(self) -> None:
         """Free the table of views."""
-        self._views = self._views[:0]
+        self._views = torch.empty(0)
+
+    def _launch(self, kernel: Any, grid: tuple[int, ...]) -> Callable[..., None]:
+        """Return the kernel on this projector's device: Triton takes the current one."""
+
+        def launched(*arguments: Any, **constants: Any) -> None:
+            with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+                kernel[grid](*arguments, **constants)
+
+        return launched
 
     def _blocks(self, places: int, count: int) -> tuple[int, int]:
         if self._device.type == "cuda":

@@ -1,6 +1,7 @@
 """Several devices at one fit: two CPUs do what one does."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -25,7 +26,11 @@ def array(path) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "options",
-    [["--tune", "regularizer", "--passes", "6", "--hold-out", "0.1"], ["--method", "stack", "--passes", "8"], ["--method", "adaptive"]],
+    [
+        ["--tune", "regularizer", "--passes", "3", "--batch-rows", "1", "--hold-out", "0.1"],
+        ["--method", "stack", "--passes", "8"],
+        ["--method", "adaptive"],
+    ],
     ids=lambda options: options[1],
 )
 def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):
@@ -37,6 +42,7 @@ def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):
     assert np.linalg.norm(found - expected) < 1e-3 * np.linalg.norm(expected)
     fits = [json.loads(outcome.out)["fit"] for outcome in (one, two)]
     assert fits[1]["held_out_error"] == (pytest.approx(fits[0]["held_out_error"], rel=1e-4) if fits[0]["held_out_error"] else None)
+    assert fits[1]["final_loss"] == pytest.approx(fits[0]["final_loss"], rel=1e-4)
     assert "on 2 devices: cpu, cpu" in two.err
 
 
@@ -48,6 +54,7 @@ def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):
         (["--devices", ","], 2, "expected all, or a list"),
         (["--devices", "all"], 6, "no GPU"),
         (["--devices", "cpu,cpu", "--device", "cpu"], 2, "contradict each other"),
+        (["--devices", "cpu,cpu", "--dry-run"], 2, "leave --devices out"),
     ],
 )
 def test_devices_that_cannot_be_are_refused(wedge, tilts, tmp_path, options, code, words):
@@ -61,19 +68,29 @@ def test_devices_that_cannot_be_are_refused(wedge, tilts, tmp_path, options, cod
     assert not (tmp_path / "o.zarr").exists()
 
 
-def test_a_stopped_team_leaves_a_checkpoint_and_no_noise(tilts, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "begun", "told"),
+    [
+        (["--tune", "none"], "from step 0", "continue with --resume"),
+        ([], "signal to noise", "before the first step: nothing is kept"),
+    ],
+    ids=["steps", "trials"],
+)
+def test_a_team_that_is_stopped_as_a_group_ends_cleanly(tilts, tmp_path, options, begun, told):
     command = [sys.executable, "-m", "wedge", "reconstruct", str(tilts), "-o", str(tmp_path / "o.zarr"), "--devices", "cpu,cpu"]
-    options = ["--tune", "none", "--method", "network", "--passes", "100000"]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        told = ""
-        while "from step 0" not in told:
+    options = [*options, "--method", "network", "--passes", "100000"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*command, *options], start_new_session=True, **pipes) as process:
+        said = ""
+        while begun not in said:
             line = process.stderr.readline()
-            assert line, told
-            told += line
-        process.send_signal(signal.SIGTERM)
-        told += process.stderr.read()
-    assert process.returncode == 75, told
-    assert "continue with --resume" in told
-    assert "Warning" not in told
-    assert "Traceback" not in told
-    assert (tmp_path / "o.zarr.run" / "checkpoint.safetensors").exists()
+            assert line, said
+            said += line
+        os.killpg(process.pid, signal.SIGTERM)
+        said += process.stderr.read()
+    assert process.returncode == 75, said
+    assert told in said
+    assert "Warning" not in said
+    assert "Traceback" not in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o.zarr.run"]
+    assert (tmp_path / "o.zarr.run" / "checkpoint.safetensors").exists() == bool(told.startswith("continue"))

@@ -40,6 +40,15 @@ def test_plan_knows_the_steps_and_the_slabs_of_the_run(wedge, tilts, tmp_path):
     assert told["parts"]["settings"] == 0
 
 
+def test_plan_of_noisy_views_knows_that_every_step_takes_all_rows(wedge, tmp_path):
+    options = ["--shape", "8", "24", "24", "--num-tilts", "30", "--noise", "poisson", "--eta", "1"]
+    assert wedge("simulate-spheres", "-o", tmp_path, *options).code == 0
+    one = ["--method", "network", "--passes", "3", "--json"]
+    told = json.loads(wedge("plan", tmp_path / "tilts.zarr", *one).out)
+    fit = json.loads(wedge("reconstruct", tmp_path / "tilts.zarr", "-o", tmp_path / "o.zarr", *one).out)["fit"]
+    assert (told["steps"], told["rows_per_step"], told["rows_at_once"]) == (fit["steps"], 24, fit["slab_rows"])
+
+
 def test_time_grows_with_passes_and_rows(monkeypatch, wedge, tilts):
     cost = StepCost(rows=2, gradient_seconds=0.5, update_seconds=0.25, predict_seconds=1.0, peak_bytes=9, base_bytes=5, parameter_bytes=0)
     assert cost.step_seconds(4, 8) == 0.5 * 2 + 0.25 * 4

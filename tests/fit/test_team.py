@@ -38,6 +38,7 @@ def sum_up(rank: int, store: Path, ready: Callable[[], None]) -> None:
         parameters[0].grad = torch.tensor([1.0, 2.0, 3.0])
         team.add_up_gradients(iter(parameters))
         team.total(float(parameters[0].grad.sum()), CPU)
+        team.least(3, CPU)
         team.collect(torch.full((2, 1), 7.0), [(1, 1), (2, 1)], CPU)
 
 
@@ -48,9 +49,23 @@ def test_gradients_numbers_and_blocks_come_together():
         team.add_up_gradients(iter(parameters))
         assert [part.grad.tolist() for part in parameters] == [[1.0, 2.0, 3.0], [5.0]]
         assert team.total(0.5, CPU) == 6.5
+        assert team.least(4, CPU) == 3
         blocks = team.collect(torch.zeros(1, 1), [(1, 1), (2, 1)], CPU)
         assert [block.tolist() for block in blocks] == [[[0.0]], [[7.0], [7.0]]]
     assert team.size() == 1
+
+
+def finish(rank: int, store: Path, ready: Callable[[], None]) -> None:
+    ready()
+
+
+def test_an_error_of_the_one_that_leads_is_its_own():
+    def lead() -> None:
+        with followers(finish, ["cpu", "cpu"]):
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        lead()
 
 
 def refuse(rank: int, store: Path, ready: Callable[[], None]) -> None:

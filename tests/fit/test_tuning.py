@@ -173,7 +173,7 @@ def test_smooth_specimens_are_made_of_blobs_and_those_of_single_voxels_are_not(w
     assert {"blur_voxels", "held_out_error"} <= told["trials"][0].keys()
 
 
-@pytest.mark.parametrize("batch_rows", ["auto", 1, 5, 10, 20])
+@pytest.mark.parametrize("batch_rows", ["auto", 1, 5, 7, 8, 10, 13, 20])
 def test_trials_take_the_steps_of_the_fit_that_they_stand_for(monkeypatch, batch_rows):
     found = []
 

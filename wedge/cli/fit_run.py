@@ -91,7 +91,7 @@ class FitRun:
         begun = time.perf_counter()
         made = self.prepare(options, config_file, preset)
         job = begin(made.tilts, made.half, made.plugins, made.config, made.device, made.limit, say=say)
-        return forecast(job, time.perf_counter() - begun), made.device
+        return forecast(job, time.perf_counter() - begun, self.std is not None), made.device
 
     def execute(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """Fit, write and commit; return the fit's summary and the record of the run."""

@@ -134,6 +134,8 @@ def command(
     run = FitRun(
         tilts, output, half, std, inputs, used, max_memory, tuple(observer or ()), resume, stop_now, checkpoint_seconds, overwrite
     )  # fmt: skip
+    if dry_run and devices:
+        raise UsageError("--dry-run tells of one device: leave --devices out")
     if dry_run:
         show_forecast(run.forecast(options, config, _preset_name(preset, quality)), as_json=json)
         return

@@ -232,8 +232,8 @@ def reconstruct_adaptive(
     try:
         shape = job.tilts.geometry.volume_shape
         block_rows = run.block_rows(job.limit, taken, chunk_rows(shape))
-        if team.size() > 1:
-            block_rows = min(block_rows, math.ceil(shape[1] / team.size()))
+        # Free memory may differ from device to device, and blocks must not.
+        block_rows = team.least(min(block_rows, math.ceil(shape[1] / team.size())), job.device)
         say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
         run.calibrate(settings, projector, go_on)
         for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on):

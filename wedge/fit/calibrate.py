@@ -15,7 +15,7 @@ from wedge.fit.job import Job
 from wedge.fit.loop import gradient, predict, take_step
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.sample import busiest_rows, rows_of
-from wedge.provenance import peak_memory_bytes
+from wedge.provenance import peak_memory_bytes, resident_bytes
 
 _PATIENCE_SECONDS = 2.0  # of a single step; more rows than take this are not tried, but scaled up to
 _REPEATS = 5
@@ -60,6 +60,11 @@ def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = 
             torch.cuda.synchronize(device)
         found.append(time.perf_counter() - begun)
     return statistics.median(found)
+
+
+def held_bytes(device: torch.device) -> int:
+    """Return the memory that is held now: of the process on a CPU, of the tensors on a GPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else resident_bytes()
 
 
 def reset_peak(device: torch.device) -> None:

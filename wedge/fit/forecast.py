@@ -12,7 +12,7 @@ from wedge.fit.adaptive import HALO_ROWS, PAD
 from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
 from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import build_fit, build_projectors, close_projectors
-from wedge.fit.calibrate import StepCost, seconds_of, time_steps
+from wedge.fit.calibrate import StepCost, held_bytes, seconds_of, time_steps
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import split_parts
 from wedge.fit.job import Job
@@ -22,7 +22,7 @@ from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.stack import knots
 from wedge.fit.stack_run import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
-from wedge.fit.tuning import expected_trials
+from wedge.fit.tuning import expected_config, expected_trials
 from wedge.provenance import peak_memory_bytes, resident_bytes
 from wedge.slabs import chunk_rows, slab_ranges
 
@@ -60,13 +60,15 @@ class Forecast:
         return sum(self.seconds.values())
 
 
-def forecast(job: Job, setup_seconds: float = 0.0) -> Forecast:
+def forecast(job: Job, setup_seconds: float = 0.0, spread: bool = False) -> Forecast:
     """Predict a fit that `wedge.fit.begin` has begun, from a few of its steps.
 
     Parameters
     ----------
     setup_seconds
         What was spent so far, and will be again.
+    spread
+        Whether a stack is to tell the spread between its fits.
 
     Raises
     ------
@@ -74,8 +76,10 @@ def forecast(job: Job, setup_seconds: float = 0.0) -> Forecast:
         If the fit does not fit into the memory that is allowed.
     """
     started = peak_memory_bytes() if job.device.type == "cpu" else 0
-    predict = {"adaptive": _of_adaptive, "stack": _of_stack}.get(job.config.method, _of_network)
-    found = predict(job)
+    if job.config.method == "stack":
+        found = _of_stack(job, spread)
+    else:
+        found = _of_adaptive(job) if job.config.method == "adaptive" else _of_network(job)
     seconds = {"set-up": setup_seconds} | found.seconds
     return Forecast(found.method, seconds, max(found.memory_bytes, started), job.limit, found.rows_at_once, found.details)
 
@@ -107,7 +111,9 @@ def _blurs(config: FitConfig) -> tuple[float, ...]:
 
 
 def _of_network(job: Job) -> Forecast:
-    config, num_rows = job.config, job.wide.geometry.volume_shape[1]
+    num_rows = job.wide.geometry.volume_shape[1]
+    judged = bool(_judges(job))
+    config = expected_config(job.config, float(job.chosen["signal_to_noise"]), num_rows) if judged else job.config
     plan, parameter_bytes = _planned(job, config)
     release_unused()
     batch = config.rows_per_step(num_rows)
@@ -125,6 +131,11 @@ def _of_network(job: Job) -> Forecast:
     return Forecast("network", seconds, memory, job.limit, plan.slab_rows, {"steps": steps, "rows_per_step": batch})
 
 
+def _judges(job: Job) -> list[int]:
+    """Return the views that trials are judged by."""
+    return views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg)
+
+
 def _middle(values: list[float]) -> float:
     """Return the geometric mean."""
     return math.exp(sum(math.log(max(value, 1e-9)) for value in values) / len(values))
@@ -133,8 +144,7 @@ def _middle(values: list[float]) -> float:
 def _trials_seconds(job: Job) -> float:
     """Return what the search for settings will take: so many trials of each kind are usual."""
     total, num_rows = 0.0, job.wide.geometry.volume_shape[1]
-    judged = views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg)
-    for config, rows, count in expected_trials(job.config, float(job.chosen["signal_to_noise"]), num_rows) if judged else []:
+    for config, rows, count in expected_trials(job.config, float(job.chosen["signal_to_noise"]), num_rows) if _judges(job) else []:
         batch = config.rows_per_step(rows)
         costs = [time_steps(job, config.model_copy(update={"blur_voxels": blur}), rows, batch) for blur in _blurs(job.config)]
         steps = config.passes * steps_per_pass(rows, batch)
@@ -142,11 +152,13 @@ def _trials_seconds(job: Job) -> float:
     return total
 
 
-def _of_stack(job: Job) -> Forecast:
+def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
-    sums = 2 * 4 * math.prod(geometry.volume_shape)
+    # The sums, and the equations of the weights, are in main memory.
+    on_cpu = job.device.type == "cpu"
+    sums = (4 if spread else 2) * 4 * math.prod(geometry.volume_shape) if on_cpu else 0
     reserve = filter_bytes(geometry.volume_shape) + sums
     plan, parameter_bytes = _planned(job, widest(members).config, reserve)
     release_unused()
@@ -169,8 +181,7 @@ def _of_stack(job: Job) -> Forecast:
     seconds["fit"] += once * looks * len(slab_ranges(num_rows, SLAB_ROWS))
     heaviest = max(costs.values(), key=lambda cost: (cost.peak_bytes - cost.base_bytes) / cost.rows)
     # Beside the fits stand the sums; after them come the equations of the weights, or the filter of a slab.
-    judges = len(views_to_judge_by(geometry.tilt_angles_deg))
-    equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * judges * geometry.detector_shape[1]
+    equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
     memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
     return Forecast("stack", seconds, memory, job.limit, plan.slab_rows, {"fits": len(members)})
 
@@ -182,7 +193,7 @@ def _of_adaptive(job: Job) -> Forecast:
     projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
     try:
         block_rows = run.block_rows(job.limit, taken, chunk_rows(job.tilts.geometry.volume_shape))
-        rows, base, timed = run.sample_rows, resident_bytes(), []
+        rows, base, timed = run.sample_rows, held_bytes(job.device), []
         for iterations in (_FEW, _FEW, _MORE):
             short = config.model_copy(update={"rounds": 1, "iterations": iterations})
             timed.append(seconds_of(partial(run.calibrate, short, projector, lambda: True), job.device, 1))

@@ -14,7 +14,7 @@ import torch
 
 from wedge.errors import DeviceError, WedgeError
 
-_READY = "ready"
+_READY, _DONE = "ready", "done"
 _GRACE_SECONDS = 30.0  # to clean up after itself
 
 
@@ -49,9 +49,10 @@ def followers(follow: Callable[[int, Path, Callable[[], None]], None], devices: 
             try:
                 yield store
             except Exception as error:
-                failed = [(device, pipe) for device, pipe in zip(devices[1:], pipes, strict=True) if pipe.poll(1.0)]
+                told = [(device, _hear(pipe)) for device, pipe in zip(devices[1:], pipes, strict=True) if pipe.poll(1.0)]
+                failed = [(device, words) for device, words in told if words != _DONE]
                 if failed and not isinstance(error, WedgeError):
-                    raise _failure(failed[0][0], _hear(failed[0][1])) from error
+                    raise _failure(*failed[0]) from error
                 raise
             finally:
                 torch.set_num_threads(threads)
@@ -95,6 +96,7 @@ def _run(follow: Callable[[int, Path, Callable[[], None]], None], rank: int, siz
     torch.set_num_threads(max(1, torch.get_num_threads() // size))
     try:
         follow(rank, store, lambda: pipe.send(_READY))
+        pipe.send(_DONE)
     except WedgeError as error:
         pipe.send(error)
     except Exception as error:

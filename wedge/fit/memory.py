@@ -12,6 +12,7 @@ import torch
 
 from wedge.contracts import Projector
 from wedge.errors import DeviceError, is_out_of_memory
+from wedge.fit import team
 from wedge.fit.blur import reach_points
 from wedge.fit.config import FitConfig
 from wedge.geometry import TiltGeometry
@@ -73,12 +74,15 @@ class MemoryPlan:
 
 
 def memory_limit(device: torch.device, asked: int | None) -> int:
-    """Return the allowed peak in bytes: as asked, or four fifths of what is free (of the process on a CPU, of the tensors on a GPU)."""
+    """Return the allowed peak in bytes: as asked, or four fifths of what is free (of the process on a CPU, of the tensors on a GPU).
+
+    Processes of a team that share a CPU share what is allowed.
+    """
     if asked is not None:
-        return asked
+        return asked // team.size() if device.type == "cpu" else asked
     if device.type == "cuda":
         return int(_SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0])
-    return resident_bytes() + int(_SHARE_OF_FREE * available_memory_bytes())
+    return resident_bytes() + int(_SHARE_OF_FREE * available_memory_bytes()) // team.size()
 
 
 def release_unused() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-_PATIENCE = timedelta(hours=12)  # the others wait while the first one writes
+_PATIENCE = timedelta(hours=1)  # the others wait while the first one filters and writes
 
 
 @contextmanager
@@ -29,8 +29,12 @@ def membership(rank: int, size: int, store: Path, device: torch.device) -> Itera
         # Who fails at once must not do so before the others have met it: they would wait.
         dist.barrier()
         yield
-    finally:
-        dist.destroy_process_group()
+    except BaseException:
+        # A follower is to say what went wrong, and then ends; with NCCL, leaving would wait for those that are still at their step.
+        if rank == 0 and backend == "gloo":
+            dist.destroy_process_group()
+        raise
+    dist.destroy_process_group()
 
 
 def size() -> int:
@@ -86,6 +90,15 @@ def total(value: float, device: torch.device) -> float:
     summed = torch.tensor([value], dtype=torch.float64, device=device)
     dist.all_reduce(summed)
     return float(summed)
+
+
+def least(value: int, device: torch.device) -> int:
+    """Return the smallest of a number over the team."""
+    if size() == 1:
+        return value
+    found = torch.tensor([value], dtype=torch.int64, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MIN)
+    return int(found)
 
 
 def collect(mine: torch.Tensor | None, shapes: Sequence[Sequence[int]], device: torch.device) -> list[torch.Tensor]:

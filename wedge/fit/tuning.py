@@ -23,7 +23,7 @@ from wedge.fit.trials import Trials, views_to_judge_by, with_setting
 
 SAMPLE_ROWS = 16
 _FINE_ROWS = 8
-_STEPS_PER_PASS = 8  # that the passes of trials are meant for: with fewer they would not converge
+_STEPS_PER_PASS = 8  # that the passes of trials are meant for
 _COARSE_PASSES, _FINE_PASSES, _NOISY_PASSES = 30.0, 60.0, 120.0
 _FINE = 20.0  # signal to noise from which on the fit is to converge
 _ROLLED_OFF, _NOISE_FREE = 100.0, 1000.0  # below, the ramp is rolled off at first; above, never
@@ -80,11 +80,12 @@ def tune_network(
     rows = min(_FINE_ROWS, sample.geometry.detector_shape[0])
     start = (sample.geometry.detector_shape[0] - rows) // 2
     sample = rows_of(sample, range(start, start + rows)) if fine else sample
-    alike = _for_trials(settled, sample.geometry.detector_shape[0], full_rows)
+    sample_rows = sample.geometry.detector_shape[0]
+    alike = _for_trials(settled, sample_rows, full_rows)
     trials = Trials(sample, plugins, alike, normalization, device, limit, full_rows, go_on)
 
     def error(setting: dict[str, Any]) -> float:
-        return trials.error(setting, _passes(settled, fine, setting.get("oversampling", 1) > 1, full_rows))
+        return trials.error(setting, _passes(alike, sample_rows, fine, setting.get("oversampling", 1) > 1))
 
     search = Search(error, (noise_std / normalization.scale) ** 2)
     if not config.regularizers:
@@ -117,10 +118,11 @@ def _for_trials(settled: FitConfig, rows: int, full_rows: int) -> FitConfig:
     return settled.model_copy(update={"batch_rows": math.ceil(rows / per_pass)})
 
 
-def _passes(settled: FitConfig, fine: bool, finer_lattice: bool, full_rows: int) -> float:
+def _passes(alike: FitConfig, rows: int, fine: bool, finer_lattice: bool) -> float:
+    """Return the passes of a trial of some rows: with few steps a pass it takes more of them, or it would not converge."""
     if not fine:
         return _NOISY_PASSES
-    per_pass = steps_per_pass(full_rows, settled.rows_per_step(full_rows))
+    per_pass = steps_per_pass(rows, alike.rows_per_step(rows))
     return (_FINE_PASSES if finer_lattice else _COARSE_PASSES) * max(1.0, _STEPS_PER_PASS / per_pass)
 
 
@@ -131,14 +133,22 @@ def expected_trials(config: FitConfig, signal_to_noise: float, full_rows: int) -
         return []
     settled, _ = _settled(config, fine, full_rows)
     rows = min(_FINE_ROWS if fine else SAMPLE_ROWS, full_rows)
-    kinds = []
+    alike, kinds = _for_trials(settled, rows, full_rows), []
     for finer in (False, True):
         count = sum(_USUAL[finer if fine else None].get(name, 0) for name in names)
-        passes = min(settled.passes, _passes(settled, fine, finer, full_rows))
+        passes = min(settled.passes, _passes(alike, rows, fine, finer))
         update = {"oversampling": config.oversampling if finer else 1, "passes": passes}
         if count and (fine or not finer):
-            kinds.append((_for_trials(settled, rows, full_rows).model_copy(update=update), rows, count))
+            kinds.append((alike.model_copy(update=update), rows, count))
     return kinds
+
+
+def expected_config(config: FitConfig, signal_to_noise: float, full_rows: int) -> FitConfig:
+    """Return the fit that a search usually ends in, but for what it chooses of blur and weights, which ``tune`` still names."""
+    fine = signal_to_noise > _FINE
+    settled = _settled(config, fine, full_rows)[0].model_copy(update={"tune": config.tune})
+    coarse = not fine and "oversampling" in config.tune
+    return settled.model_copy(update={"oversampling": 1}) if coarse else settled
 
 
 def _told(config: FitConfig) -> dict[str, Any]:
