@@ -14,8 +14,9 @@ import typer
 
 from wedge import errors
 from wedge.cli import as_wedge_error, run
-from wedge.cli.common import emit, parse_views, progress, resolve_device
+from wedge.cli.common import emit, progress, resolve_device
 from wedge.errors import DeviceError, UsageError, WedgeError
+from wedge.formats.views import parse_views
 
 FAILING = """
     from wedge.plugin_api import Component, hookimpl

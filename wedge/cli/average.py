@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from wedge.cli.common import JsonOption, OverwriteOption, VoxelSizeOption, emit, progress, say
+from wedge.cli.common import JsonOption, OverwriteOption, emit, progress, say
+from wedge.cli.reading import VoxelSizeOption
 from wedge.errors import UsageError
 
 

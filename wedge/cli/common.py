@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -17,27 +16,6 @@ from wedge.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
-AnglesOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--angles", help="Tilt angles in degrees, one a line (.tlt, .rawtlt), or an .mdoc; by default found beside the stack by its name."
-    ),
-]
-VoxelSizeOption = Annotated[
-    float | None, typer.Option("--voxel-size", metavar="ANGSTROM", help="Edge of a pixel in angstrom, where the header is wrong or silent.")
-]
-ThicknessOption = Annotated[
-    int | None,
-    typer.Option(
-        "--thickness", min=1, metavar="VOXELS", help="Size of the volume in z; by default what the store says, else the detector width."
-    ),
-]
-TiltRangeOption = Annotated[
-    tuple[float, float] | None, typer.Option("--tilt-range", metavar="LO HI", help="Use only views with angles in this range, in degrees.")
-]
-ExcludeViewsOption = Annotated[
-    str | None, typer.Option("--exclude-views", metavar="LIST", help="Leave views out by their place in the stack, from 0: 0,3,10-12.")
-]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 DeviceOption = Annotated[
@@ -52,27 +30,6 @@ ProjectorOption = Annotated[
 ProjectorOptOption = Annotated[
     list[str] | None, typer.Option("--projector-opt", metavar="KEY=VALUE", help="Option of the projector; repeat the flag for more.")
 ]
-
-
-def parse_views(text: str | None) -> tuple[int, ...]:
-    """Read a list of views such as ``0,3,10-12``; None and an empty text are no views.
-
-    Raises
-    ------
-    UsageError
-        If a part is neither a number nor a range.
-    """
-    views: list[int] = []
-    for part in (text or "").split(","):
-        if not part.strip():
-            continue
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
-            raise UsageError(
-                f"cannot read the views {text!r}: {part.strip()!r} is neither a number nor a range; write for example 0,3,10-12"
-            )
-        views += range(int(first), int(last if dash else first) + 1)
-    return tuple(dict.fromkeys(views))
 
 
 def resolve_device(name: str) -> torch.device:

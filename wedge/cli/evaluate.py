@@ -9,22 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wedge.cli.common import (
-    AnglesOption,
     DeviceOption,
-    ExcludeViewsOption,
     JsonOption,
     OverwriteOption,
     ProjectorOption,
     ProjectorOptOption,
-    TiltRangeOption,
-    VoxelSizeOption,
     emit,
-    parse_views,
     progress,
     resolve_device,
 )
+from wedge.cli.reading import reads_tilts
 from wedge.cli.report import refuse_series, text, write_series
 from wedge.errors import UsageError
+from wedge.reading import AS_STORED, Reading
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +36,7 @@ IntensityFitOption = Annotated[
 ]
 
 
+@reads_tilts
 def command(
     volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME", help="Volumes to measure.")],
     reference: Annotated[Path | None, typer.Option("--reference", metavar="REF", help="Volume to compare with.")] = None,
@@ -60,10 +58,7 @@ def command(
     projector: ProjectorOption = None,
     projector_opt: ProjectorOptOption = None,
     device: DeviceOption = "auto",
-    voxel_size: VoxelSizeOption = None,
-    angles: AnglesOption = None,
-    tilt_range: TiltRangeOption = None,
-    exclude_views: ExcludeViewsOption = None,
+    reading: Reading = AS_STORED,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -85,13 +80,11 @@ def command(
     refuse_series(per_slice, curves, inputs, overwrite)
     metrics = _metrics(metric) if reference is not None else []
     where = resolve_device(device)
-    opened = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in volumes]
-    truth = None if reference is None else formats.open_volume(reference, voxel_size_angstrom=voxel_size)
+    opened = [formats.open_volume(path, voxel_size_angstrom=reading.voxel_size_angstrom) for path in volumes]
+    truth = None if reference is None else formats.open_volume(reference, voxel_size_angstrom=reading.voxel_size_angstrom)
     series = None
     if tilts is not None:
-        series = formats.open_tilts(
-            tilts, angles=angles, voxel_size_angstrom=voxel_size, tilt_range=tilt_range, exclude_views=parse_views(exclude_views)
-        )
+        series = formats.open_tilts(tilts, **reading.options())
     if truth is not None:
         common_shape([truth, *opened])  # before the first long computation
     work = _Work(truth, series, metrics, _projector(projector, projector_opt) if series is not None else None, intensity_fit, where)

@@ -9,23 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wedge.cli.common import (
-    AnglesOption,
     DeviceOption,
-    ExcludeViewsOption,
     JsonOption,
     MaxMemoryOption,
     OverwriteOption,
     ProjectorOption,
     ProjectorOptOption,
-    ThicknessOption,
-    TiltRangeOption,
-    VoxelSizeOption,
     emit,
-    parse_views,
     progress,
     resolve_device,
     say,
 )
+from wedge.cli.reading import reads_tilts
+from wedge.reading import AS_STORED, Reading
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +31,7 @@ if TYPE_CHECKING:
     from wedge.registry import Resolved
 
 
+@reads_tilts
 def command(
     tilts: Annotated[Path, typer.Argument(help="Tilt series: .zarr, or .mrc/.st/.ali with its angles.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Volume to write, .zarr or .mrc/.rec.")],
@@ -51,11 +48,7 @@ def command(
     projector_opt: ProjectorOptOption = None,
     device: DeviceOption = "auto",
     max_memory: MaxMemoryOption = None,
-    angles: AnglesOption = None,
-    voxel_size: VoxelSizeOption = None,
-    thickness: ThicknessOption = None,
-    tilt_range: TiltRangeOption = None,
-    exclude_views: ExcludeViewsOption = None,
+    reading: Reading = AS_STORED,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -77,27 +70,18 @@ def command(
     refuse_existing(output, overwrite=overwrite)
     limit = parse_memory(max_memory) if max_memory else None
     chosen = Registry.load().resolve("projector", projector or load_defaults()["projector"], parse_settings(projector_opt or []))
-    target, excluded = resolve_device(device), parse_views(exclude_views)
-    series = formats.open_tilts(
-        tilts,
-        angles=angles,
-        voxel_size_angstrom=voxel_size,
-        thickness=thickness,
-        tilt_range=tilt_range,
-        exclude_views=excluded,
-        on_note=say,
-    )
+    target = resolve_device(device)
+    series = formats.open_tilts(tilts, **reading.options(), on_note=say)
     filtering = {"filter": filter, "iterations": iterations, "edges": default_edges(series) if edges == "auto" else edges}
     with _new_volume(output, series, overwrite) as writer:
         _fill(writer, series, chosen, filtering, target, limit)
         config = filtering | {
             "projector": chosen.entry.component.name,
             "projector_options": None if chosen.options is None else chosen.options.model_dump(mode="json"),
+            **reading.options(),
             "thickness": series.geometry.volume_shape[0],
-            "tilt_range": tilt_range,
-            "exclude_views": excluded,
         }
-        used = [path for path in (tilts, formats.angles_path(tilts, angles)) if path is not None]
+        used = [path for path in (tilts, formats.angles_path(tilts, reading.angles)) if path is not None]
         record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
         writer.commit(record)
     cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}

@@ -7,28 +7,21 @@ from typing import Annotated
 import typer
 
 from wedge.cli.common import (
-    AnglesOption,
-    ExcludeViewsOption,
     JsonOption,
     OverwriteOption,
-    ThicknessOption,
-    TiltRangeOption,
-    VoxelSizeOption,
     emit,
-    parse_views,
     progress,
     say,
 )
+from wedge.cli.reading import reads_tilts
+from wedge.reading import AS_STORED, Reading
 
 
+@reads_tilts
 def command(
     stack: Annotated[Path, typer.Argument(help="Tilt series: .mrc, .st, .ali, .mrcs or .zarr.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The tilt series to write, .zarr or .mrc.")],
-    angles: AnglesOption = None,
-    voxel_size: VoxelSizeOption = None,
-    thickness: ThicknessOption = None,
-    tilt_range: TiltRangeOption = None,
-    exclude_views: ExcludeViewsOption = None,
+    reading: Reading = AS_STORED,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,18 +34,13 @@ def command(
     clock = RunClock()
     refuse_same(output, stack)
     refuse_existing(output, overwrite=overwrite)
-    views = parse_views(exclude_views)
-    tilts = formats.open_tilts(
-        stack, angles=angles, voxel_size_angstrom=voxel_size, thickness=thickness, tilt_range=tilt_range, exclude_views=views, on_note=say
-    )
-    list_used = formats.angles_path(stack, angles)
+    tilts = formats.open_tilts(stack, **reading.options(), on_note=say)
+    list_used = formats.angles_path(stack, reading.angles)
     config = {
         "stack": str(stack),
+        **reading.options(),
         "angles": None if list_used is None else str(list_used),
-        "voxel_size_angstrom": voxel_size,
         "thickness": tilts.geometry.volume_shape[0],
-        "tilt_range": tilt_range,
-        "exclude_views": views,
     }
     with formats.create_tilts(output, tilts.geometry, simulated=tilts.simulated, overwrite=overwrite) as writer:
         with progress("import", tilts.array.shape[1]) as advance:

@@ -9,25 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from wedge.cli.common import (
-    AnglesOption,
     DeviceOption,
-    ExcludeViewsOption,
     JsonOption,
     MaxMemoryOption,
     OverwriteOption,
     ProjectorOption,
     ProjectorOptOption,
-    ThicknessOption,
-    TiltRangeOption,
-    VoxelSizeOption,
     device_names,
     emit,
-    parse_views,
 )
 from wedge.cli.fit_run import FitRun, show_forecast
+from wedge.cli.reading import reads_tilts
 from wedge.errors import UsageError
+from wedge.reading import AS_STORED, Reading
 
 
+@reads_tilts
 def command(
     tilts: Annotated[Path, typer.Argument(help="Tilt series: .zarr, or .mrc/.st/.ali with its angles.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Volume to write, .zarr or .mrc/.rec.")],
@@ -92,11 +89,7 @@ def command(
         str | None, typer.Option("--devices", metavar="all|LIST", help="Several devices at one fit, as cuda:0,cuda:1; or cpu,cpu.")
     ] = None,
     max_memory: MaxMemoryOption = None,
-    angles: AnglesOption = None,
-    voxel_size: VoxelSizeOption = None,
-    thickness: ThicknessOption = None,
-    tilt_range: TiltRangeOption = None,
-    exclude_views: ExcludeViewsOption = None,
+    reading: Reading = AS_STORED,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUTPUT.run.")] = False,
     stop_now: Annotated[bool, typer.Option("--stop-now", help="With --resume: write the checkpoint's result as it is.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option("--checkpoint-seconds", min=0.0, help="Time between checkpoints.")] = 60.0,
@@ -122,17 +115,10 @@ def command(
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
     )  # fmt: skip
-    inputs = {
-        "angles": angles,
-        "voxel_size_angstrom": voxel_size,
-        "thickness": thickness,
-        "tilt_range": tilt_range,
-        "exclude_views": parse_views(exclude_views) or None,
-    }
-    inputs = {key: value for key, value in inputs.items() if value is not None}
     used = device_names(device, devices)
     run = FitRun(
-        tilts, output, half, std, inputs, used, max_memory, tuple(observer or ()), resume, stop_now, checkpoint_seconds, overwrite
+        tilts, output, half, std, reading.options(), used, max_memory, tuple(observer or ()),
+        resume, stop_now, checkpoint_seconds, overwrite,
     )  # fmt: skip
     if dry_run and devices:
         raise UsageError("--dry-run tells of one device: leave --devices out")

@@ -12,13 +12,14 @@ from wedge.fit.config import FitConfig
 from wedge.fit.data_term import split_parts
 from wedge.fit.halves import pair_halves
 from wedge.fit.job import Job
-from wedge.fit.margin import fitted_margin
+from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.spectrum import measure
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS
+from wedge.formats.window import trimmed
 
 _NOISE_FREE, _NOISY = 1000.0, 20.0
 """Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
@@ -51,14 +52,21 @@ def begin(
         If ``half`` is not of the same views, or a stack is wanted and no views are left to judge by.
     """
     halves = pair_halves(tilts, half) if half is not None else None
-    whole = halves.mean if halves is not None else tilts
     if saved is not None:
-        settled = FitConfig.model_validate(saved.settled) if saved.settled else config
-        job = Job(whole, halves, plugins, settled, saved.normalization, int(settled.margin), device, 0, saved.chosen)
+        settled, units, chosen = FitConfig.model_validate(saved.settled) if saved.settled else config, saved.normalization, saved.chosen
+        margin = int(settled.margin)
     else:
+        whole = halves.mean if halves is not None else tilts
         units, margin = _units(whole, plugins, config, device)
-        settled = config.model_copy(update={"margin": margin})
-        job = Job(whole, halves, plugins, settled, units, margin, device, 0)
+        settled, chosen = config.model_copy(update={"margin": margin}), {}
+    if margin:
+        # Rays that miss the volume ask for a wider field only to tell of what is beside it.
+        tilts, half = trimmed(tilts), trimmed(half) if half is not None else None
+        halves = pair_halves(tilts, half) if half is not None else None
+        if config.margin == "auto" and saved is None:
+            margin = needed_margin(tilts.geometry)
+            settled = settled.model_copy(update={"margin": margin})
+    job = Job(halves.mean if halves is not None else tilts, halves, plugins, settled, units, margin, device, 0, chosen)
     job.limit = memory_limit(device, max_memory)
     units = job.units
     sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"

@@ -13,7 +13,7 @@ from wedge.geometry import TiltGeometry
 
 _MOSTLY_OUTSIDE = 0.5
 _FULL_SHARE = 0.4
-_WIDEST = 1.5  # volume widths to either side; steeper views than 60 degrees would ask for more than they tell
+_WIDEST = 1.5  # detector widths to either side; steeper views than 60 degrees would ask for more than they tell
 _STEP = 8
 
 
@@ -28,7 +28,7 @@ def needed_margin(geometry: TiltGeometry) -> int:
     for angle in geometry.tilt_angles_rad:
         cosine = max(abs(math.cos(angle)), 1e-3)
         reach = max(reach, (half_width + half_thickness * abs(math.sin(angle))) / cosine)
-    missing = max(0.0, min(reach + centre - num_x / 2, _WIDEST * num_x))
+    missing = max(0.0, min(reach + centre - num_x / 2, _WIDEST * geometry.detector_shape[1] / voxel))
     return _STEP * math.ceil(missing / _STEP)
 
 

@@ -14,6 +14,7 @@ from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.views import SelectedViews, select_views
+from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.store import Kind
@@ -29,7 +30,11 @@ def open_tilts(
     voxel_size_angstrom: float | None = None,
     thickness: int | None = None,
     tilt_range: tuple[float, float] | None = None,
+    views: str | None = None,
     exclude_views: Iterable[int] = (),
+    crop_x: tuple[int, int] | None = None,
+    crop_y: tuple[int, int] | None = None,
+    bin: int = 1,
     on_note: Note | None = None,
 ) -> TiltSeries:
     """Open a tilt series; the data stays on disk.
@@ -41,13 +46,19 @@ def open_tilts(
     angles
         List of tilt angles; by default what the store says, else the list beside the stack that has its name.
     voxel_size_angstrom
-        Edge of a detector pixel; decides over what the file says.
+        Edge of a detector pixel, before binning; decides over what the file says.
     thickness
-        The volume's size in z, in voxels; by default what the store says, else the detector's width.
+        The volume's size in z, in voxels of the binned series; by default what the store says, else the detector's width.
     tilt_range
         Lowest and highest angle of the views to use, in degrees, both included.
+    views
+        Views to use, ``"even"``, ``"odd"`` or a list, as `wedge.formats.views.select_views` takes them.
     exclude_views
         Views to leave out, by their place in the stack, from 0.
+    crop_x, crop_y
+        Part of the specimen to take, as `wedge.formats.window.window` takes it.
+    bin
+        Pixels along each side that are averaged to one.
     on_note
         Told what was assumed.
 
@@ -67,20 +78,23 @@ def open_tilts(
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
-    if thickness is not None:
-        geometry = geometry.with_volume(
-            (thickness, *geometry.volume_shape[1:]), geometry.voxel_size_in_pixels, geometry.volume_centre_pixels
-        )
-    elif not is_mrc or series.provenance:
-        note(f"thickness {geometry.volume_shape[0]} voxels, as {path} says; --thickness changes it")
-    else:
-        note(f"thickness {geometry.volume_shape[0]} voxels, the width of the detector; --thickness changes it")
     _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_mrc and voxel_size_angstrom is None)
-    selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views)
+    selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
     if is_mrc:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
         mrc.refuse_not_finite(series.array, path, "view", kept)
-    return selected
+    seen = window(selected, crop_x, crop_y, bin)
+    if thickness is not None:
+        seen = replace(seen, geometry=_with_thickness(seen.geometry, thickness))
+    else:
+        source = f"as {path} says" if not is_mrc or series.provenance else "the width of the detector"
+        note(f"thickness {seen.geometry.volume_shape[0]} voxels, {source}; --thickness changes it")
+    return seen
+
+
+def _with_thickness(geometry: TiltGeometry, thickness: int) -> TiltGeometry:
+    shape = (thickness, *geometry.volume_shape[1:])
+    return geometry.with_volume(shape, geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
 
 
 def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, on_note: Note | None = None) -> Volume:

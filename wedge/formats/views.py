@@ -57,25 +57,75 @@ class SelectedViews:
         return np.asarray(self[:], dtype=dtype)
 
 
-def select_views(tilts: TiltSeries, tilt_range: tuple[float, float] | None = None, exclude_views: Iterable[int] = ()) -> TiltSeries:
-    """Return the views within ``tilt_range`` (degrees, both ends included) without those of ``exclude_views`` (places in the stack).
+def select_views(
+    tilts: TiltSeries, tilt_range: tuple[float, float] | None = None, exclude_views: Iterable[int] = (), views: str | None = None
+) -> TiltSeries:
+    """Return some views of a tilt series.
+
+    Parameters
+    ----------
+    tilts
+        All of them.
+    tilt_range
+        Lowest and highest angle in degrees, both included.
+    exclude_views
+        Places in the stack of views to leave out.
+    views
+        ``"even"`` or ``"odd"``, every second view in the order of the angles; or places in the stack, as ``"0,3,10-12"``.
 
     Raises
     ------
     UsageError
-        If the range is empty, an excluded view does not exist, or no view is left.
+        If the range is empty, a view does not exist, or none is left.
     """
     excluded = set(exclude_views)
-    if not excluded and tilt_range is None:
+    if not excluded and tilt_range is None and views is None:
         return tilts
     low, high = (-180.0, 180.0) if tilt_range is None else tilt_range
     if not low <= high:
         raise UsageError(f"--tilt-range {low:g} {high:g}: the first must not be the greater")
     angles = tilts.geometry.tilt_angles_deg
-    if beyond := [view for view in excluded if not 0 <= view < len(angles)]:
-        raise UsageError(f"--exclude-views names view {beyond[0]}: {tilts.name} has views 0 to {len(angles) - 1}")
-    kept = [view for view, angle in enumerate(angles) if low <= angle <= high and view not in excluded]
+    chosen = _named_views(views, angles)
+    for option, named in (("--exclude-views", excluded), ("--views", chosen)):
+        if beyond := [view for view in named if not 0 <= view < len(angles)]:
+            raise UsageError(f"{option} names view {beyond[0]}: {tilts.name} has views 0 to {len(angles) - 1}")
+    kept = [view for view, angle in enumerate(angles) if low <= angle <= high and view in chosen and view not in excluded]
     if not kept:
         span = f"{min(angles):g} to {max(angles):g} degrees"
-        raise UsageError(f"no view is left: the angles of {tilts.name} are {span}; widen --tilt-range or exclude fewer views")
+        raise UsageError(f"no view is left: the angles of {tilts.name} are {span}; widen --tilt-range or leave out fewer views")
     return replace(tilts, array=SelectedViews(tilts.array, np.asarray(kept)), geometry=tilts.geometry.with_views(kept))
+
+
+def _named_views(views: str | None, angles_deg: tuple[float, ...]) -> set[int]:
+    if views is None:
+        return set(range(len(angles_deg)))
+    if views in ("even", "odd"):
+        in_order = np.argsort(angles_deg, kind="stable")
+        return {int(view) for view in in_order[views == "odd" :: 2]}
+    return set(parse_views(views))
+
+
+def parse_views(text: str | None) -> tuple[int, ...]:
+    """Read a list of views such as ``0,3,10-12``; None and an empty text are no views.
+
+    Raises
+    ------
+    UsageError
+        If a part is neither a number nor a range.
+    """
+    views: list[int] = []
+    for part in (text or "").split(","):
+        if not part.strip():
+            continue
+        first, dash, last = part.strip().partition("-")
+        if not _is_count(first) or (dash and not _is_count(last)) or (dash and int(last) < int(first)):
+            raise UsageError(
+                f"cannot read the views {text!r}: {part.strip()!r} is neither a number nor a range; write for example 0,3,10-12"
+            )
+        views += range(int(first), int(last if dash else first) + 1)
+    return tuple(dict.fromkeys(views))
+
+
+def _is_count(text: str) -> bool:
+    # No stack has more views than this; a longer number is a slip, and its range would not fit into memory.
+    return text.isdecimal() and len(text) <= 6

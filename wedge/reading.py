@@ -1,0 +1,53 @@
+"""What may be said about how a tilt series is read, in one place: the command line, records and `open_tilts` share it."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a tilt series is read.
+
+    Parameters
+    ----------
+    angles
+        List of tilt angles; by default what the file says or what lies beside it.
+    voxel_size_angstrom
+        Edge of a detector pixel, before binning; decides over what the file says.
+    thickness
+        The volume's size in z, in voxels of the binned series.
+    tilt_range
+        Lowest and highest angle of the views to use, in degrees.
+    views
+        The views to use: ``"even"`` or ``"odd"`` in the order of their angles, or places in the stack as ``0,3,10-12``.
+    exclude_views
+        Places in the stack of views to leave out.
+    crop_x, crop_y
+        First pixel and the one after the last of what to reconstruct, before binning.
+    bin
+        Pixels along each side that are averaged to one.
+    """
+
+    angles: Path | None = None
+    voxel_size_angstrom: float | None = None
+    thickness: int | None = None
+    tilt_range: tuple[float, float] | None = None
+    views: str | None = None
+    exclude_views: tuple[int, ...] = ()
+    crop_x: tuple[int, int] | None = None
+    crop_y: tuple[int, int] | None = None
+    bin: int = 1
+
+    def options(self) -> dict[str, Any]:
+        """Return what was said, as keyword arguments of `wedge.formats.open_tilts`."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+    @property
+    def needs_tilts(self) -> bool:
+        """Whether something was said that makes sense of a tilt series only."""
+        return bool(self.options().keys() - {"voxel_size_angstrom"})
+
+
+AS_STORED = Reading()
+"""Nothing was said: all views, as they lie in the file."""
