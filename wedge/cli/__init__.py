@@ -38,6 +38,7 @@ COMMANDS = {
     "import": ("wedge.cli.import_", "Turn a foreign tilt series into a store."),
     "fbp": ("wedge.cli.fbp", "Reconstruct by filtered backprojection."),
     "reconstruct": ("wedge.cli.reconstruct", "Reconstruct by fitting a coordinate network."),
+    "batch": ("wedge.cli.batch", "Run a command over many tilt series."),
     "plan": ("wedge.cli.plan", "Tell what a reconstruction will take."),
     "average": ("wedge.cli.average", "Average volumes, and tell their spread."),
     "evaluate": ("wedge.cli.evaluate", "Measure volumes against a reference or a tilt series."),
