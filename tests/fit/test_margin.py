@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wedge.fit.margin import fitted_margin, needed_margin, outside_share, widened
+from wedge.fit.margin import fitted_margin, judging_weights, needed_margin, outside_share, widened
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 
@@ -56,3 +56,14 @@ def test_wider_box_has_the_same_centre():
     assert wide.volume_shape == (24, 6, 80)
     assert wide.volume_centre_pixels == GEOMETRY.volume_centre_pixels
     assert wide.detector_shape == GEOMETRY.detector_shape
+
+
+def test_rays_that_leave_the_volume_judge_less_and_all_judge_without_a_margin() -> None:
+    geometry = TiltGeometry((-60.0, 0.0, 60.0), (1, 64), (16, 1, 64))
+    weights = judging_weights(widened(geometry, 24), 24)
+    assert weights.shape == (3, 64)
+    np.testing.assert_array_equal(weights[1], 1.0)
+    # At 60 degrees a ray through the middle stays inside, one through the detector's edge crosses the specimen far outside.
+    np.testing.assert_allclose(weights[[0, 2], 32], 1.0)
+    assert weights[[0, 2], 0].max() == 0.0
+    np.testing.assert_array_equal(judging_weights(geometry, 0), np.ones((3, 64)))

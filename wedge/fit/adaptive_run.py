@@ -18,6 +18,7 @@ from wedge.fit.config import AdaptiveConfig, FitConfig
 from wedge.fit.halves import Halves
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import StopRequest
+from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
 from wedge.fit.search import Search
@@ -83,13 +84,15 @@ class AdaptiveRun:
         projectors = [self._plugins.projector.build(part.geometry, self._device) for part in (kept, held)]
         seen, unseen = (self._tensor(self._read(part.series, rows)) for part in (kept, held))
         prior = self._prior(len(rows))
+        looked = torch.from_numpy(judging_weights(held.geometry, self._config.fitted_margin)).to(self._device)
 
         def error(setting: dict[str, Any]) -> float:
             if not go_on():
                 return float("inf")
             trial = config.model_copy(update=setting)
             density = adapt(Views(seen, projectors[0], self._noise), prior, trial, Scales())
-            return float((projectors[1].project(density) - unseen).square().mean())
+            squared = (projectors[1].project(density) - unseen).square().mean(dim=0)
+            return float((squared * looked).sum() / looked.sum())
 
         search = Search(error, self._noise)
         try:

@@ -118,6 +118,11 @@ class FitConfig(_Frozen):
     )
     seed: int = Field(default=0, ge=0)
 
+    @property
+    def fitted_margin(self) -> int:
+        """Voxels on either side of the fitted box that do not belong to the volume; 0 where that is not settled yet."""
+        return 0 if self.margin == "auto" else int(self.margin)
+
     def rows_per_step(self, num_rows: int) -> int:
         """Return the y-rows of one optimizer step of a fit of ``num_rows``."""
         rows = math.ceil(num_rows / _STEPS_PER_PASS) if self.batch_rows == "auto" else self.batch_rows

@@ -15,6 +15,7 @@ _MOSTLY_OUTSIDE = 0.5
 _FULL_SHARE = 0.4
 _WIDEST = 1.5  # detector widths to either side; steeper views than 60 degrees would ask for more than they tell
 _STEP = 8
+_STRICTNESS = 8
 
 
 def needed_margin(geometry: TiltGeometry) -> int:
@@ -32,6 +33,19 @@ def needed_margin(geometry: TiltGeometry) -> int:
     return _STEP * math.ceil(missing / _STEP)
 
 
+def share_inside(geometry: TiltGeometry) -> np.ndarray:
+    """Return which part of each ray's way through the specimen's thickness lies in the volume, ``(tilt, x)`` float64."""
+    num_z, _, num_x = geometry.volume_shape
+    voxel = geometry.voxel_size_in_pixels
+    centre_z, centre_x = geometry.volume_centre_pixels
+    width = geometry.detector_shape[1]
+    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
+    z = (np.arange(num_z) - (num_z - 1) / 2) * voxel + centre_z
+    angles = geometry.tilt_angles_rad[:, None, None]
+    x = (s[None, :, None] - z * np.sin(angles)) / np.where(np.abs(np.cos(angles)) < 1e-3, 1e-3, np.cos(angles))
+    return (np.abs(x - centre_x) <= num_x * voxel / 2).mean(axis=2)
+
+
 def outside_share(sinograms: np.ndarray, geometry: TiltGeometry) -> float:
     """Return the power of rays that run mostly outside the volume, relative to that of all rays, noise left out of both.
 
@@ -40,7 +54,7 @@ def outside_share(sinograms: np.ndarray, geometry: TiltGeometry) -> float:
     sinograms
         ``(y, tilt, x)`` intensities without their offset.
     """
-    outside = _share_inside(geometry) < _MOSTLY_OUTSIDE
+    outside = share_inside(geometry) < _MOSTLY_OUTSIDE
     if not outside.any() or outside.all():
         return 0.0
     noise = noise_level(sinograms) ** 2
@@ -62,14 +76,20 @@ def widened(geometry: TiltGeometry, margin: int) -> TiltGeometry:
     return geometry.with_volume((num_z, num_y, num_x + 2 * margin), geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
 
 
-def _share_inside(geometry: TiltGeometry) -> np.ndarray:
-    """Return which part of each ray's way through the specimen's thickness lies in the volume, ``(tilt, x)``."""
-    num_z, _, num_x = geometry.volume_shape
-    voxel = geometry.voxel_size_in_pixels
-    centre_z, centre_x = geometry.volume_centre_pixels
-    width = geometry.detector_shape[1]
-    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
-    z = (np.arange(num_z) - (num_z - 1) / 2) * voxel + centre_z
-    angles = geometry.tilt_angles_rad[:, None, None]
-    x = (s[None, :, None] - z * np.sin(angles)) / np.where(np.abs(np.cos(angles)) < 1e-3, 1e-3, np.cos(angles))
-    return (np.abs(x - centre_x) <= num_x * voxel / 2).mean(axis=2)
+def judging_weights(geometry: TiltGeometry, margin: int) -> np.ndarray:
+    """Return how much each ray may judge a field that is wider than its volume, ``(tilt, x)`` float32, 1 for rays that stay inside.
+
+    What lies beside the volume is seen by few views, and no field tells the others what they would see there: rays through it judge that
+    lottery, and not how right the volume is.
+
+    Parameters
+    ----------
+    geometry
+        The views around the fitted box, margins included.
+    margin
+        Voxels of the box on either side that do not belong to the volume.
+    """
+    num_tilts, width = geometry.num_tilts, geometry.detector_shape[1]
+    if not margin:
+        return np.ones((num_tilts, width), np.float32)
+    return (share_inside(widened(geometry, -margin)) ** _STRICTNESS).astype(np.float32)

@@ -17,6 +17,7 @@ from wedge.fit.batches import Slab, cut_slabs
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.loop import Fit, take_step
+from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.stack import RingEquations, Stack
@@ -125,7 +126,10 @@ def find_weights(
             if not go_on():
                 return None
             on_member(done + 1)
-        return RingEquations(predictions, measured).best()
+        # Rays that ran beside the volume judge less: `judging_weights`.
+        looked = judging_weights(fit.held_out[0].part.geometry, members[0].config.fitted_margin)
+        looked = np.sqrt(looked / looked.mean())
+        return RingEquations([each * looked for each in predictions], measured * looked).best()
     finally:
         close_projectors(parts)
 

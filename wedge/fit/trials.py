@@ -17,6 +17,7 @@ from wedge.fit.build import PartProjectors, Plugins, build_fit, build_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart
 from wedge.fit.loop import Fit, mean_over_rows, take_step
+from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan, release_unused
 from wedge.fit.normalization import Normalization
 from wedge.formats.views import SelectedViews
@@ -99,7 +100,7 @@ class Trials:
         if self._plan is None:
             # Planned once, for the finest lattice: what a trial leaves in the process is there for the next one.
             self._plan = self._build(trial.model_copy(update={"oversampling": self.config.oversampling})).plan
-        return _trial_error(self._build(trial))
+        return _trial_error(self._build(trial), self.config.fitted_margin)
 
     def _build(self, config: FitConfig) -> Fit:
         sample, parts, reserve = self.sample, self._parts, self._reserve
@@ -120,15 +121,16 @@ def _reserve_bytes(sample: TiltSeries, plugins: Plugins, full_rows: int) -> int:
     return int(LEFT_BYTES + more_rows)
 
 
-def _trial_error(fit: Fit) -> float:
-    """Run a trial and return the mean squared residual of its held-out views."""
+def _trial_error(fit: Fit, margin: int) -> float:
+    """Run a trial and return the mean squared residual of its held-out views, over the rays that may judge."""
     for step in range(fit.num_steps):
         take_step(fit, step)
     sampling = fit.sampling(fit.num_steps - 1)
+    weights = [torch.from_numpy(judging_weights(term.part.geometry, margin)).to(fit.device) for term in fit.held_out]
 
     def squared(slab: Slab) -> torch.Tensor:
         density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
-        return torch.stack([term.residual(density, slab, sampling.factor).square().sum() for term in fit.held_out]).sum() / slab.rows
+        residuals = [term.residual(density, slab, sampling.factor) for term in fit.held_out]
+        return torch.stack([(each.square() * weight).sum() for each, weight in zip(residuals, weights, strict=True)]).sum() / slab.rows
 
-    rays = sum(term.part.geometry.num_tilts for term in fit.held_out) * fit.held_out[0].part.geometry.detector_shape[1]
-    return mean_over_rows(fit, squared) / rays
+    return mean_over_rows(fit, squared) / float(sum(weight.sum() for weight in weights))
