@@ -16,8 +16,8 @@ class Alignment:
     """How the views of a raw stack are brought onto one tilt axis along y.
 
     A point at ``(x, y)`` of raw view ``k``, in raw pixels from the raw view's centre (index ``(n - 1) / 2``), goes to
-    ``matrices[k] @ (x, y) + shifts_pixels[k]``, in raw pixels from the aligned view's centre. ``y`` counts the rows of the stack as they are
-    stored. Everything is in wedge's conventions (see `wedge.geometry`), whatever the file's were.
+    ``matrices[k] @ (x, y) + shifts_pixels[k]``, in raw pixels from the aligned view's centre. ``y`` counts the rows of the stack as they
+    are stored. Everything is in wedge's conventions (see `wedge.geometry`), whatever the file's were.
 
     Parameters
     ----------
@@ -59,7 +59,8 @@ class Alignment:
     Raises
     ------
     InputError
-        If the parts disagree about the number of views, a number is not finite, a matrix cannot be inverted, or an excluded view is not there.
+        If the parts disagree about the number of views, a number is not finite, a matrix cannot be inverted, or an excluded view is not
+        there.
     """
 
     matrices: np.ndarray
@@ -112,7 +113,8 @@ class Alignment:
     @property
     def is_identity(self) -> bool:
         """Whether every view stays where it is, unbinned and whole."""
-        return self.binning == 1 and bool(np.allclose(self.matrices, np.eye(2), atol=1e-6) and np.allclose(self.shifts_pixels, 0, atol=1e-3))
+        unmoved = np.allclose(self.matrices, np.eye(2), atol=1e-6) and np.allclose(self.shifts_pixels, 0, atol=1e-3)
+        return self.binning == 1 and bool(unmoved)
 
     @property
     def used_views(self) -> tuple[int, ...]:
@@ -141,11 +143,11 @@ class Alignment:
             if not (np.isfinite(matrices[view]).all() and np.isfinite(shifts[view]).all() and abs(shifts[view]).max() < 1e6):
                 raise InputError(f"view {view} of {self.source} has a transform that is no finite number of pixels; correct the file")
             if not 1e-3 < abs(np.linalg.det(matrices[view])) < 1e3 or abs(matrices[view]).max() > 1e3:
-                raise InputError(f"view {view} of {self.source} has a matrix that no alignment makes: {matrices[view].tolist()}; correct the file")
+                raise InputError(f"view {view} of {self.source} has a matrix that no alignment makes; correct the file")
         numbers = [value for f in fields(self) for value in np.atleast_1d(getattr(self, f.name)) if isinstance(value, float)]
         if not np.isfinite(numbers).all():
             raise InputError(f"a number in {self.source} is not finite; correct the file")
         if self.binning < 1:
             raise InputError(f"binning {self.binning} in {self.source}: expected 1 or more; correct the file")
         if self.pixel_size_angstrom is not None and not self.pixel_size_angstrom > 0:
-            raise InputError(f"pixel size {self.pixel_size_angstrom} angstrom in {self.source}: expected a positive number; correct the file")
+            raise InputError(f"pixel size {self.pixel_size_angstrom} angstrom in {self.source} is not positive; correct the file")
