@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-AreTomo brings a point of the raw view, relative to its centre, to ``R(-ROT) (point - (TX, TY))`` with ``R`` turning from x towards y; TX and
-TY are unbinned pixels. This is what AreTomo's own ``-OutImod`` writes as ``.xf``. TILT is IMOD's, and so wedge's; AlphaOffset is in it.
+AreTomo brings a point of the raw view, relative to its centre, to ``R(-ROT) (point - (TX, TY))`` with ``R`` turning from x towards y;
+TX and TY are unbinned pixels. This is what AreTomo's own ``-OutImod`` writes as ``.xf``. TILT is IMOD's, and so wedge's; AlphaOffset is in
+it.
 
 Which view a line is of: SEC counts the raw stack in AreTomo 3 and the views that are not dark before. The first of these that fits decides:
 SEC and the second numbers of the dark frames name every view of RawSize once; lines and dark frames are as many as RawSize, then lines fill
@@ -137,9 +138,7 @@ def _places(table: _Table, count: int, path: Path) -> tuple[list[int], list[int]
     if len(sections) == len(free):
         return free, dark
     if max(sections) >= len(free):
-        raise InputError(
-            f"SEC {max(sections)} of {path} is not in its raw stack of {count} views, {len(dark)} of them dark; correct the file"
-        )
+        raise InputError(f"SEC {max(sections)} of {path} is not in its stack of {count} views, {len(dark)} dark; correct the file")
     return [free[section] for section in sections], dark
 
 

@@ -1,6 +1,7 @@
 """SerialEM's ``.mdoc``: a section of ``key = value`` lines for every view of a stack, after lines about all of it.
 
-One rule where its parts disagree: what stands at the views decides over what stands at the head; the title's tilt axis angle over RotationAngle.
+One rule where its parts disagree: what stands at the views decides over what stands at the head, and the title's tilt axis angle over
+RotationAngle.
 """
 
 import math
@@ -36,8 +37,8 @@ class Mdoc:
         For each view its place in time, from 0: by DateTime, where all have one and not all the same, else by ZValue. SerialEM states whole
         seconds; where two are equal, ZValue decides.
     dose_e_per_square_angstrom
-        Accumulated before each view: PriorRecordDose where all have it, else the sum of the ExposureDose of the views before. None where not
-        all doses are stated, or all are 0.
+        Accumulated before each view: PriorRecordDose where all have it, else the sum of the ExposureDose of the views before. None where
+        not all doses are stated, or all are 0.
     exposure_e_per_square_angstrom
         Of each view, or None as above.
     pixel_size_angstrom
@@ -128,9 +129,7 @@ def mdoc_alignment(path: str | Path) -> Alignment:
     """
     mdoc = read_mdoc(path)
     if mdoc.tilt_axis_angle_deg is None:
-        raise InputError(
-            f"{mdoc.path} does not say where the tilt axis is: it has neither a title with 'Tilt axis angle' nor RotationAngle"
-        )
+        raise InputError(f"{mdoc.path} does not say where the tilt axis is: it has neither 'Tilt axis angle' nor RotationAngle")
     angle = np.deg2rad(mdoc.tilt_axis_angle_deg)
     matrix = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
     known = tuple(angle for angle in mdoc.tilt_angles_deg if angle is not None)

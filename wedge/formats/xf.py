@@ -1,7 +1,7 @@
 """IMOD's ``.xf``: six numbers for every raw view, ``A11 A12 A21 A22 DX DY``.
 
-IMOD maps ``X' = A11 (X - Xc) + A12 (Y - Yc) + DX + Xc'``, and likewise ``Y'``, in unbinned pixels. Its centres ``n / 2`` count from the edge
-of the first pixel: they are wedge's ``(n - 1) / 2``, which counts from that pixel's middle. So the numbers are taken as they stand.
+IMOD maps ``X' = A11 (X - Xc) + A12 (Y - Yc) + DX + Xc'``, and likewise ``Y'``, in unbinned pixels. Its centres ``n / 2`` count from the
+edge of the first pixel: they are wedge's ``(n - 1) / 2``, which counts from that pixel's middle. So the numbers are taken as they stand.
 """
 
 from pathlib import Path
