@@ -81,12 +81,8 @@ def read_extended_header(path: Path, header: Any) -> ExtendedHeader | None:
 
 
 def _read_seri(path: Path, order: str, length: int, views: int, per_view: int, flags: int) -> ExtendedHeader | None:
-    if (
-        flags <= 0
-        or flags >= 2048
-        or per_view != sum(size for bit, size in _SERI_BYTES.items() if flags & bit)
-        or length < per_view * views
-    ):
+    stated = sum(size for bit, size in _SERI_BYTES.items() if flags & bit)
+    if not 0 < flags < 2048 or per_view != stated or length < per_view * views:
         return None
     if not flags & _SERI_TILT or flags & _SERI_MONTAGE:
         return ExtendedHeader("SERI")

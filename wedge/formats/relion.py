@@ -111,9 +111,7 @@ def _series(table: Block, path: Path, pixel_size_angstrom: float | None) -> Alig
     shifts_angstrom = np.stack([_numbers(table, label, path, 1e7) for label in _ANGLES[2:]], axis=1)
     if pixel_size_angstrom is None or not pixel_size_angstrom > 0:
         if shifts_angstrom.any():
-            raise InputError(
-                f"pixel size unknown for the shifts in {path}, which are in angstrom; give the global STAR file or --voxel-size"
-            )
+            raise InputError(f"pixel size unknown for the shifts in {path}, in angstrom; give the global STAR file or --voxel-size")
         pixel_size_angstrom = None
     turns = np.deg2rad(rotations)
     matrices = np.stack([np.stack([np.cos(turns), np.sin(turns)], 1), np.stack([-np.sin(turns), np.cos(turns)], 1)], 1)
