@@ -51,7 +51,7 @@ def _angle(value: str, place: str, path: Path) -> float:
 
 
 def find_angles(stack: str | Path) -> Path | None:
-    """Return the angle list beside a stack that has its name, or None: ``NAME.tlt`` (refined), ``NAME.rawtlt``, ``NAME.mrc.mdoc``."""
+    """Return the angle list beside a stack that has its name: ``.tlt`` (refined), ``.rawtlt``, ``.mrc.mdoc``, ``.mdoc``, or None."""
     stack = Path(stack)
-    candidates = [*(stack.with_suffix(suffix) for suffix in SUFFIXES), stack.with_name(stack.name + ".mdoc")]
+    candidates = [*(stack.with_suffix(suffix) for suffix in SUFFIXES), stack.with_name(stack.name + ".mdoc"), stack.with_suffix(".mdoc")]
     return next((path for path in candidates if path.is_file()), None)
