@@ -16,10 +16,9 @@ import numpy as np
 from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.star import Block, read_star
-from wedge.formats.text import number, tilt_angle
+from wedge.formats.text import number, pixel_size, tilt_angle
 
 _ANGLES = ("rlnTomoYTilt", "rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst")
-_NOMINAL = "rlnTomoNominalStageTiltAngle"
 _PIXEL = "rlnTomoTiltSeriesPixelSize"
 _SERIES_FILE = "rlnTomoTiltSeriesStarFile"
 
@@ -48,7 +47,7 @@ def read_relion(path: str | Path, *, name: str | None = None, pixel_size_angstro
         series = blocks.get(name or "") or next(iter(blocks.values()))
         return _series(series, path, pixel_size_angstrom)
     if _PIXEL in row:
-        pixel_size_angstrom = number(row[_PIXEL], _PIXEL, path, 1e5)
+        pixel_size_angstrom = pixel_size(row[_PIXEL], _PIXEL, path) or pixel_size_angstrom
     file = row.get(_SERIES_FILE)
     if file is None:
         if row["rlnTomoName"] not in blocks:

@@ -95,6 +95,20 @@ def tilt_angle(value: str, place: str, path: Path) -> float:
     return number(value, place, path, 180.0)
 
 
+def pixel_size(value: str, place: str, path: Path) -> float | None:
+    """Return a pixel size in angstrom, or None for 0, which says that it is unknown.
+
+    Raises
+    ------
+    InputError
+        If it is no number, or none from 0.001 to 100000.
+    """
+    result = number(value, place, path)
+    if result and not 1e-3 <= result <= 1e5:
+        raise InputError(f"{place} of {path} is {value.strip()[:40]}: expected angstrom from 0.001 to 100000; correct the file")
+    return result or None
+
+
 def lines_of(text: str, most: int, path: Path) -> list[str]:
     """Return a file's lines.
 

@@ -84,9 +84,12 @@ def read_tiff(path: str | Path) -> tuple[TiffArray, float | None]:
         cannot be read here.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _opened(path) as file, _complaints() as complaints:
         _refuse_kind(file, path)
         pages = _num_views(file)
+        if any(" page " in complaint for complaint in complaints):
+            # Pages are described at the end of many files: without this, one that is cut short would just have fewer views.
+            raise InputError(f"truncated TIFF: {path} ends within its list of pages, after {pages} views; copy it anew")
         if not 0 < pages <= _MOST_VIEWS:
             raise InputError(f"TIFF with {pages} pages: {path}; expected 1 to {_MOST_VIEWS} views")
         page = file.pages.first
@@ -181,11 +184,8 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
     """Open a TIFF; whatever goes wrong inside the block because of what stands in it is an `InputError`."""
     if path.exists() and not (path.is_file() or path.is_dir()):
         raise InputError(f"cannot read {path}: a pipe or a device, expected a file; write it to a file first")
-    # tifffile logs what it overlooks; a note in the middle of an error is no use.
-    logger, level = logging.getLogger("tifffile"), logging.getLogger("tifffile").level
-    logger.setLevel(logging.CRITICAL + 1)
     try:
-        with tifffile.TiffFile(path) as file:
+        with _complaints(), tifffile.TiffFile(path) as file:
             yield file
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; check the path") from error
@@ -193,5 +193,19 @@ def _opened(path: Path) -> Iterator[tifffile.TiffFile]:
         first = (str(error).splitlines() or [type(error).__name__])[0][:120]
         remedy = "save it without compression" if "imagecodecs" in str(error) else "check the file"
         raise InputError(f"not a TIFF that can be read: {path}: {first}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs as an error and goes on, rather than have it printed."""
+    messages: list[str] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("tifffile")
+    propagate, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
+    try:
+        yield messages
     finally:
-        logger.setLevel(level)
+        logger.removeHandler(handler)
+        logger.propagate = propagate

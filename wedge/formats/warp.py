@@ -16,7 +16,7 @@ import numpy as np
 
 from wedge.alignment import Alignment
 from wedge.errors import InputError
-from wedge.formats.text import number, read_text, tilt_angle
+from wedge.formats.text import number, pixel_size, read_text, tilt_angle
 
 _MOST_VIEWS = 100_000
 _WARPS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ")
@@ -114,7 +114,7 @@ def _unused(root: ElementTree.Element, path: Path, count: int) -> tuple[int, ...
 
 def _pixel_size(root: ElementTree.Element, path: Path) -> float | None:
     for parameter in root.findall("./CTF/Param"):
-        if parameter.get("Name") == "PixelSize" and (size := number(parameter.get("Value") or "", "PixelSize", path, 1e5)) > 0:
+        if parameter.get("Name") == "PixelSize" and (size := pixel_size(parameter.get("Value") or "0", "PixelSize", path)):
             return size
     return None
 

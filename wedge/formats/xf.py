@@ -12,7 +12,6 @@ from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text
 
 _MOST_VIEWS = 100_000
-_WIDTH = 12  # of a column, where numbers touch
 
 
 def read_xf(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -29,9 +28,6 @@ def read_xf(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         if not line.strip():
             continue
         values = line.split()
-        if len(values) != 6:
-            # Fortran's columns may touch.
-            values = [line[start : start + _WIDTH].strip() for start in range(0, len(line.rstrip()), _WIDTH)]
         if len(values) != 6:
             raise InputError(f"line {index} of {path} is {line.strip()[:40]!r}: expected six numbers; correct the file")
         rows.append([number(value, f"line {index}", path, 1e6) for value in values])
