@@ -1,7 +1,7 @@
 import pytest
 
 from wedge.errors import InputError, UsageError
-from wedge.formats.beside import Beside, find_beside, find_mdoc, read_alignment
+from wedge.formats.beside import Beside, find_alignment, find_beside, find_mdoc, read_alignment
 
 XF = "1 0 0 1 2 3\n1 0 0 1 4 5\n"
 ALN = "# AreTomo Alignment\n# SEC ROT\n0 0 1 1 1 1 1 1 0 -3\n1 0 1 1 1 1 1 1 0 3\n"
@@ -10,6 +10,7 @@ ALN = "# AreTomo Alignment\n# SEC ROT\n0 0 1 1 1 1 1 1 0 -3\n1 0 1 1 1 1 1 1 0 3
 def test_nothing_lies_beside_a_lonely_stack(tmp_path):
     (tmp_path / "other.xf").write_text(XF)
     assert find_beside(tmp_path / "a.mrc") == Beside()
+    assert find_alignment(tmp_path / "a.mrc") is None
 
 
 def test_first_alignment_is_imods(tmp_path):
@@ -17,6 +18,7 @@ def test_first_alignment_is_imods(tmp_path):
     assert find_beside(tmp_path / "a.mrc").alignments == (tmp_path / "a.aln",)
     (tmp_path / "a.xf").write_text(XF)
     assert find_beside(tmp_path / "a.st").alignments == (tmp_path / "a.xf", tmp_path / "a.aln")
+    assert find_alignment(tmp_path / "a.st") == tmp_path / "a.xf"
 
 
 def test_mdoc_has_the_name_of_the_stack_with_or_without_its_suffix(tmp_path):

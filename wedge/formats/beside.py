@@ -52,6 +52,11 @@ def find_beside(stack: str | Path) -> Beside:
     return Beside(found, find_mdoc(stack), newst, tilt)
 
 
+def find_alignment(stack: str | Path) -> Path | None:
+    """Return the alignment beside a stack to take first, for `read_alignment`, or None."""
+    return next(iter(find_beside(stack).alignments), None)
+
+
 def find_mdoc(stack: str | Path) -> Path | None:
     """Return SerialEM's notes beside a stack, ``NAME.mrc.mdoc`` or ``NAME.mdoc``, or None."""
     stack = Path(stack)
