@@ -109,8 +109,9 @@ _c
 1
 #2
 it's
+'b'c
 """)
     blocks = read_star(tmp_path / "a.star")
     assert (blocks["general"].labels, blocks["general"].rows) == (["a", "b"], [["two words", "it's"]])
-    assert blocks[""].column("c") == ["1", "it's"]
+    assert blocks[""].column("c") == ["1", "it's", "'b'c"]
     assert blocks[""].column("d") is None

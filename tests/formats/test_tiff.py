@@ -115,6 +115,12 @@ def test_damage_is_told(tiff, tmp_path):
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(InputError, match="truncated TIFF"):
         read_tiff(path)
+    with tifffile.TiffWriter(path) as file:  # each page before its values
+        for view in range(3):
+            file.write(np.full((64, 64), view, np.float32), contiguous=False, metadata=None, **GREY)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(InputError, match="ends within view 2"):
+        read_tiff(path)
     with tifffile.TiffWriter(tmp_path / "c.tif") as file:
         file.write(VIEWS[0], **GREY)
         file.write(VIEWS[0, :3], **GREY)

@@ -13,6 +13,7 @@ Dark frames count from 0 or from 1: as the angles rise or fall evenly, else from
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text, tilt_angle, whole_number
 
 _MOST_LINES = 2_000_000  # local alignments have one for every patch of every view
-_MOST_VIEWS = 100_000
+_MOST_VIEWS = 10_000
 _ENTRY = re.compile(r"#\s*(\w+)\s*=\s*(.*)")
 _FIRST_WORDS = re.compile(r"#\s*AreTomo Alignment")
 _COLUMNS = 10
@@ -97,6 +98,8 @@ def _parse(path: Path) -> _Table:
         elif is_local:
             table.num_local += bool(words)
         elif words and known:
+            if len(table.rows) >= _MOST_VIEWS:
+                raise InputError(f"{path} has more than {_MOST_VIEWS} views; check the file")
             if len(words) != _COLUMNS:
                 raise InputError(f"line {index} of {path} has {len(words)} columns: expected {_COLUMNS} from SEC to TILT; copy it anew")
             section = whole_number(words[0], f"SEC in line {index}", path, 0, _MOST_VIEWS)
@@ -130,11 +133,11 @@ def _places(table: _Table, count: int, path: Path) -> tuple[list[int], list[int]
     for first in (0, 1):
         if every == list(range(first, first + count)):
             return [section - first for section in sections], [section - first for section in dark_sections]
-    if len(set(sections)) != len(sections):
-        twice = next(section for section in sections if sections.count(section) > 1)
-        raise InputError(f"SEC {twice} stands twice in {path}; correct the file")
+    counts = Counter(sections)
+    if len(counts) != len(sections):
+        raise InputError(f"SEC {counts.most_common(1)[0][0]} stands twice in {path}; correct the file")
     dark = _dark_places(table, count, path)
-    free = [place for place in range(count) if place not in dark]
+    free = sorted(set(range(count)) - set(dark))
     if len(sections) == len(free):
         return free, dark
     if max(sections) >= len(free):
@@ -153,7 +156,7 @@ def _dark_places(table: _Table, count: int, path: Path) -> list[int]:
 
 def _is_even(table: _Table, dark: list[int], count: int) -> bool:
     """Say whether the angles of the stack rise or fall all along if the dark frames lie at these places."""
-    free = [place for place in range(count) if place not in dark]
+    free = sorted(set(range(count)) - set(dark))
     if len(free) != len(table.rows):
         return False
     angles = np.zeros(count)
@@ -165,6 +168,8 @@ def _is_even(table: _Table, dark: list[int], count: int) -> bool:
 
 def _filled(angles: Sequence[float | None]) -> tuple[float, ...]:
     """Return the angles, those of views that the file leaves out without one as their neighbour's."""
-    known = [index for index, angle in enumerate(angles) if angle is not None]
-    nearest = (angles[min(known, key=lambda other: abs(other - index))] for index in range(len(angles)))
-    return tuple(float(angle) for angle in nearest if angle is not None)
+    known = np.array([index for index, angle in enumerate(angles) if angle is not None])
+    wanted = np.arange(len(angles))
+    after = np.clip(np.searchsorted(known, wanted), 1, max(len(known) - 1, 1)) if len(known) > 1 else np.zeros(len(angles), int)
+    nearest = np.where(wanted - known[after - 1] <= known[after] - wanted, known[after - 1], known[after])
+    return tuple(float(angle) for angle in (angles[index] for index in nearest) if angle is not None)

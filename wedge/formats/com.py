@@ -8,7 +8,7 @@ from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text
 
 _MOST_LINES = 10_000
-_MOST_VIEWS = 100_000
+_MOST_VIEWS = 10_000
 _PROGRAM = re.compile(r"\$\s*(\w+)\b")
 _SEPARATORS = re.compile(r"[,\s]+")
 
@@ -70,7 +70,8 @@ def views_of(options: Mapping[str, list[str]], name: str, path: Path) -> tuple[i
         If the list is none.
     """
     views: set[int] = set()
-    for part in (part for value in options.get(name.lower(), []) for part in _SEPARATORS.split(value) if part):
+    parts = [part for value in options.get(name.lower(), []) for part in _SEPARATORS.split(value) if part]
+    for part in parts[:_MOST_VIEWS]:
         ends = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, 0)
         if not 1 <= first <= last <= _MOST_VIEWS:

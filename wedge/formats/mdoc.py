@@ -16,11 +16,9 @@ from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.text import read_text
 
-_SECTION = re.compile(r"\[\s*(\w+)\s*=\s*(.*?)\s*\]")
 _AXIS = re.compile(r"Tilt axis angle\s*=\s*(-?[\d.]{1,12})")
 _TIME = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d{4}|\d{2})\s+(\d{1,2}):(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
-_MOST_VIEWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -153,12 +151,13 @@ def _sections(text: str) -> tuple[dict[str, str], dict[int, dict[str, str]], lis
     current: dict[str, str] | None = head
     for line in text.splitlines():
         stripped = line.strip()
-        if section := _SECTION.fullmatch(stripped):
-            if section[1] == "T":
-                titles.append(section[2])
+        if stripped.startswith("[") and stripped.endswith("]") and "=" in stripped:
+            kind, _, value = (part.strip() for part in stripped[1:-1].partition("="))
+            if kind == "T":
+                titles.append(value)
                 continue
-            is_view = section[1] == "ZValue" and section[2].isascii() and section[2].isdigit() and len(section[2]) < 7
-            current = views.setdefault(int(section[2]), {}) if is_view else None
+            is_view = kind == "ZValue" and value.isascii() and value.isdigit() and len(value) < 7
+            current = views.setdefault(int(value), {}) if is_view else None
             if current:
                 current.clear()  # written again: the last one counts
         elif current is not None and "=" in stripped:

@@ -7,7 +7,8 @@ from pathlib import Path
 from wedge.errors import InputError
 from wedge.formats.text import lines_of, read_text
 
-_MOST_LINES = 1_000_000
+_MOST_LINES = 100_000
+_MOST_COLUMNS = 500
 _TOKEN = re.compile(r"""'([^']*)'(?=\s|$)|"([^"]*)"(?=\s|$)|(\#.*)|(\S+)""")
 
 
@@ -70,7 +71,7 @@ def _tokens(line: str) -> list[str]:
     """Return the words of a line; what is in quotes is one word, and a comment is none."""
     found = []
     for match in _TOKEN.finditer(line):
-        if match[3] is not None:
+        if match[3] is not None or len(found) > _MOST_COLUMNS:
             break
         found.append(next(group for group in (match[1], match[2], match[4]) if group is not None))
     return found
@@ -80,6 +81,8 @@ def _take(block: Block, tokens: list[str], is_loop: bool, place: str) -> None:
     is_label = tokens[0].startswith("_") and len(tokens[0]) > 1 and (not is_loop or not block.rows)
     if is_label:
         label = tokens[0][1:]
+        if len(block.labels) >= _MOST_COLUMNS:
+            raise InputError(f"{place} names more than {_MOST_COLUMNS} columns; check the file")
         if label in block.labels:
             raise InputError(f"{place} names column {label[:40]!r} a second time; correct the file")
         if not is_loop:

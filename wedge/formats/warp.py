@@ -18,7 +18,7 @@ from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.text import number, pixel_size, read_text, tilt_angle
 
-_MOST_VIEWS = 100_000
+_MOST_VIEWS = 10_000
 _WARPS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ")
 
 
@@ -41,7 +41,7 @@ def read_warp(path: str | Path, *, pixel_size_angstrom: float | None = None) -> 
     path = Path(path)
     root = _root(path)
     angles = _numbers(root, "Angles", path, None)
-    if not 0 < len(angles) <= _MOST_VIEWS:
+    if not len(angles):
         raise InputError(f"no tilts in {path}: expected the XML of a tilt series of Warp with a list of Angles")
     count = len(angles)
     rotations = np.deg2rad(_numbers(root, "AxisAngle", path, count))
@@ -102,6 +102,8 @@ def _numbers(root: ElementTree.Element, name: str, path: Path, count: int | None
         return np.zeros(count)
     if count is not None and len(words) != count:
         raise InputError(f"{name} in {path} has {len(words)} values: expected {count}, as many as Angles; correct the file")
+    if len(words) > _MOST_VIEWS:
+        raise InputError(f"{name} in {path} has {len(words)} values: expected at most {_MOST_VIEWS}; check the file")
     return np.asarray([number(word, f"{name} of tilt {index}", path, largest) for index, word in enumerate(words)], dtype=np.float64)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text
 
-_MOST_VIEWS = 100_000
+_MOST_VIEWS = 10_000
 
 
 def read_xf(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
