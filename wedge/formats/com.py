@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text
 
@@ -69,12 +71,12 @@ def views_of(options: Mapping[str, list[str]], name: str, path: Path) -> tuple[i
     InputError
         If the list is none.
     """
-    views: set[int] = set()
+    views = np.zeros(_MOST_VIEWS + 1, dtype=bool)
     parts = [part for value in options.get(name.lower(), []) for part in _SEPARATORS.split(value) if part]
     for part in parts[:_MOST_VIEWS]:
         ends = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, 0)
         if not 1 <= first <= last <= _MOST_VIEWS:
             raise InputError(f"{name} in {path} has {part[:40]!r}: expected views from 1 as in 1,3-5; correct the file")
-        views |= set(range(first, last + 1))
-    return tuple(sorted(views))
+        views[first : last + 1] = True
+    return tuple(int(view) for view in np.flatnonzero(views))

@@ -69,7 +69,7 @@ def read_star(path: str | Path) -> dict[str, Block]:
 
 def _tokens(line: str) -> list[str]:
     """Return the words of a line; what is in quotes is one word, and a comment is none."""
-    found = []
+    found: list[str] = []
     for match in _TOKEN.finditer(line):
         if match[3] is not None or len(found) > _MOST_COLUMNS:
             break
