@@ -43,6 +43,18 @@ def test_alignment_of_another_number_of_views_is_refused(tmp_path):
         read_alignment(tmp_path / "a.xf", num_views=3, stack="b.mrc")
 
 
+def test_stack_that_has_lost_its_dark_views_fits(tmp_path):
+    dark = ALN.replace("# SEC", "# RawSize = 8 8 3\n# DarkFrame = 1 0 0.0\n# SEC")
+    (tmp_path / "a.aln").write_text(dark)
+    whole = read_alignment(tmp_path / "a.aln", num_views=3)
+    assert (whole.excluded_views, whole.tilt_angles_deg, whole.notes) == ((1,), (-3, 0, 3), ())
+    rest = read_alignment(tmp_path / "a.aln", num_views=2)
+    assert (rest.excluded_views, rest.tilt_angles_deg) == ((), (-3, 3))
+    assert "1 views that" in rest.notes[0]
+    with pytest.raises(InputError, match="3 views in"):
+        read_alignment(tmp_path / "a.aln", num_views=1)
+
+
 def test_what_is_no_alignment_is_told(tmp_path):
     with pytest.raises(UsageError, match=r"expected one of \.xf, \.com, \.aln, \.star, \.xml, \.mdoc"):
         read_alignment(tmp_path / "a.txt")

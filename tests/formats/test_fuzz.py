@@ -160,7 +160,7 @@ def test_mangled_command_files_are_read_or_refused_in_one_line(name, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "mka2018-10-01-1.mrc").touch()
     draw = random.Random(name)
-    contents = [mangled_text((REAL / "imod" / name).read_text(), draw) for _ in range(300)]
+    contents = [mangled_text((REAL / "imod" / name).read_text(), draw) for _ in range(200)]
     fuzz(tmp_path / name, contents, lambda path: read_alignment(tmp_path / "newst.com"))
     for content in contents[:100]:
         (tmp_path / name).write_bytes(content)

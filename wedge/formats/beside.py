@@ -4,7 +4,7 @@ Where several alignments lie there, the first of these is taken, and the others 
 this stack), AreTomo's ``NAME.aln``, RELION's ``NAME.star``, Warp's ``NAME.xml``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wedge.alignment import Alignment
@@ -79,7 +79,7 @@ def read_alignment(
     stack
         The raw stack. Its name picks a tilt series from a global STAR file, and finds IMOD's command files beside an ``.xf``.
     num_views
-        How many views the raw stack has; what describes another number is refused.
+        How many views the raw stack has. One that has lost just the views that the file leaves out fits; else it is refused.
     pixel_size_angstrom
         Of the raw views, for files with shifts in angstrom.
 
@@ -106,6 +106,10 @@ def read_alignment(
         alignment = mdoc_alignment(path)
     else:
         raise UsageError(f"suffix of {path} says no alignment that wedge knows: expected one of {', '.join(SUFFIXES)}")
+    used = alignment.used_views
+    if num_views == len(used) != alignment.num_views:
+        note = f"the {alignment.num_views - num_views} views that {path} leaves out are not in the stack any more"
+        return replace(alignment.with_views(used), notes=(*alignment.notes, note))
     if num_views is not None and alignment.num_views != num_views:
         of_stack = "the stack" if stack is None else str(stack)
         raise InputError(f"{alignment.num_views} views in {path}, but {num_views} in {of_stack}; give the alignment of this stack")

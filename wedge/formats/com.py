@@ -73,7 +73,7 @@ def views_of(options: Mapping[str, list[str]], name: str, path: Path) -> tuple[i
     """
     views = np.zeros(_MOST_VIEWS + 1, dtype=bool)
     parts = [part for value in options.get(name.lower(), []) for part in _SEPARATORS.split(value) if part]
-    for part in parts[:_MOST_VIEWS]:
+    for part in parts:
         ends = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part)
         first, last = (int(ends[1]), int(ends[2] or ends[1])) if ends else (0, 0)
         if not 1 <= first <= last <= _MOST_VIEWS:
