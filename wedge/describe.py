@@ -5,7 +5,7 @@ from typing import Any
 
 from wedge import formats
 from wedge.data import ArrayLike3D
-from wedge.formats.mrc import SUFFIXES, read_mrc
+from wedge.formats import mrc, tiff
 from wedge.geometry import TiltGeometry
 from wedge.slabs import chunk_rows, read_block
 from wedge.statistics import RunningStatistics
@@ -17,7 +17,7 @@ def describe(path: str | Path, *, statistics: bool = False) -> dict[str, Any]:
     Parameters
     ----------
     path
-        A Zarr store or an MRC file.
+        A Zarr store, an MRC file or a TIFF stack.
     statistics
         Whether to read all values and tell their range, mean and deviation.
 
@@ -31,7 +31,7 @@ def describe(path: str | Path, *, statistics: bool = False) -> dict[str, Any]:
     path = Path(path)
     kind = formats.kind_of(path)
     result: dict[str, Any] = {"path": str(path), "kind": kind, "complete": True}
-    describe_format = _describe_mrc if path.suffix.lower() in SUFFIXES else _describe_store
+    describe_format = _describe_file if path.suffix.lower() in (*mrc.SUFFIXES, *tiff.SUFFIXES) else _describe_store
     array = describe_format(path, kind, result)
     if statistics:
         result["statistics"] = _statistics(array, str(path))
@@ -54,17 +54,22 @@ def _describe_store(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3
     return volume.array
 
 
-def _describe_mrc(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D:
+def _describe_file(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D:
     """Describe what is there; unlike opening for use, this needs neither angles nor finite values."""
-    data = read_mrc(path)
-    result |= {"format": "mrc", "provenance": data.record.get("provenance", {})}
+    data = formats.read_file(path)
+    result |= {"format": "tiff" if path.suffix.lower() in tiff.SUFFIXES else "mrc", "provenance": data.record.get("provenance", {})}
     _add_array(result, data.array, "tilt, y, x" if kind == "tilts" else "z, y, x")
     result["voxel_size_angstrom"] = None if data.spacing_angstrom is None else float(f"{data.spacing_angstrom[-1]:.7g}")
+    if kind == "tilts" and data.pixel_size_angstrom is not None:
+        result["voxel_size_angstrom"] = data.pixel_size_angstrom
     if "geometry" in data.record:
         _add_geometry(result, TiltGeometry.from_json(data.record["geometry"]))
     elif (angles := formats.angles_path(path)) is not None:
         result["angles_file"] = str(angles)
         _add_angles(result, formats.read_angles(angles))
+    elif kind == "tilts" and data.tilt_angles_deg is not None:
+        result["angles_file"] = f"the extended header of {path}"
+        _add_angles(result, data.tilt_angles_deg)
     elif data.record.get("tilt_angles_deg"):
         _add_angles(result, tuple(data.record["tilt_angles_deg"]))
     if data.stated_kind is None and kind == "volume":

@@ -341,10 +341,10 @@ def test_unknown_suffix_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"expected \.zarr or one of \.mrc"):
         formats.create_volume(tmp_path / "a.tif", (4, 6, 5))
     with pytest.raises(InputError, match="no such file"):
-        formats.open_volume(tmp_path / "a.tif")
-    (tmp_path / "a.tif").touch()
+        formats.open_volume(tmp_path / "a.png")
+    (tmp_path / "a.png").touch()
     with pytest.raises(UsageError, match=r"expected \.zarr"):
-        formats.open_volume(tmp_path / "a.tif")
+        formats.open_volume(tmp_path / "a.png")
 
 
 def test_stores_take_the_same_options(tmp_path):

@@ -19,7 +19,7 @@ from wedge.reading import AS_STORED, Reading
 
 @reads_tilts
 def command(
-    stack: Annotated[Path, typer.Argument(help="Tilt series: .mrc, .st, .ali, .mrcs or .zarr.")],
+    stack: Annotated[Path, typer.Argument(help="Tilt series: .mrc, .st, .ali, .mrcs, .tif or .zarr.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The tilt series to write, .zarr or .mrc.")],
     reading: Reading = AS_STORED,
     overwrite: OverwriteOption = False,

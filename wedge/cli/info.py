@@ -11,7 +11,7 @@ _KINDS = {"tilts": "tilt series", "volume": "volume"}
 
 
 def command(
-    path: Annotated[Path, typer.Argument(help="Tilt series or volume: .zarr, .mrc, .st, .ali, .rec.")],
+    path: Annotated[Path, typer.Argument(help="Tilt series or volume: .zarr, .mrc, .st, .ali, .rec, .tif.")],
     stats: Annotated[bool, typer.Option("--stats", help="Read all values and tell their range, mean and deviation.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores and MRC files.
+"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores, MRC files, and TIFF stacks to be read.
 
 Everything a user should know about what was assumed goes to ``on_note``, one line each.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from wedge import store
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
-from wedge.formats import mrc, mrc_writer
+from wedge.formats import mrc, mrc_writer, tiff
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
@@ -42,11 +42,11 @@ def open_tilts(
     Parameters
     ----------
     path
-        A Zarr store or an MRC stack.
+        A Zarr store, an MRC stack or a TIFF stack.
     angles
-        List of tilt angles; by default what the store says, else the list beside the stack that has its name.
+        List of tilt angles; by default what the store says, else the list beside the stack that has its name, else the extended header.
     voxel_size_angstrom
-        Edge of a detector pixel, before binning; decides over what the file says.
+        Edge of a detector pixel, before binning; decides over what the file says. An extended header decides over the header.
     thickness
         The volume's size in z, in voxels of the binned series; by default what the store says, else the detector's width.
     tilt_range
@@ -70,24 +70,24 @@ def open_tilts(
         If the suffix is unknown, an excluded view does not exist, or no view is left.
     """
     path, note = Path(path), on_note or _ignore
-    is_mrc = _is_mrc(path)
-    series = _open_mrc_tilts(path, angles, voxel_size_angstrom, note) if is_mrc else store.open_tilts(path)
+    is_file = _is_file(path)
+    series = _open_file_tilts(path, angles, voxel_size_angstrom, note) if is_file else store.open_tilts(path)
     geometry = series.geometry
-    if angles is not None and not is_mrc:
+    if angles is not None and not is_file:
         geometry = replace(geometry, tilt_angles_deg=_matching_angles(Path(angles), path, geometry.num_tilts))
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
-    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_mrc and voxel_size_angstrom is None)
+    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_file and voxel_size_angstrom is None)
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
-    if is_mrc:
+    if is_file:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
         mrc.refuse_not_finite(series.array, path, "view", kept)
     seen = window(selected, crop_x, crop_y, bin)
     if thickness is not None:
         seen = replace(seen, geometry=_with_thickness(seen.geometry, thickness))
     else:
-        source = f"as {path} says" if not is_mrc or series.provenance else "the width of the detector"
+        source = f"as {path} says" if not is_file or series.provenance else "the width of the detector"
         note(f"thickness {seen.geometry.volume_shape[0]} voxels, {source}; --thickness changes it")
     return seen
 
@@ -117,20 +117,35 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
         If the suffix is unknown.
     """
     path, note = Path(path), on_note or _ignore
-    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_mrc(path) else store.open_volume(path)
+    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_file(path) else store.open_volume(path)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_mrc(path) and voxel_size_angstrom is None)
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_file(path) and voxel_size_angstrom is None)
     return volume
 
 
 def angles_path(path: str | Path, angles: str | Path | None = None) -> Path | None:
-    """Return the angle list that `open_tilts` reads for a stack, or None where the stack itself knows its angles."""
+    """Return the angle list that `open_tilts` reads for a stack, or None where there is none or the stack's record knows its angles."""
     if angles is not None:
         return Path(angles)
     path = Path(path)
-    return None if not _is_mrc(path) or mrc.read_mrc(path).record else find_angles(path)
+    return None if not _is_file(path) or read_file(path).record else find_angles(path)
+
+
+def read_file(path: str | Path) -> mrc.MrcData:
+    """Open an MRC file or a TIFF stack; a TIFF counts as a tilt series.
+
+    Raises
+    ------
+    InputError
+        If it is missing or damaged.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in tiff.SUFFIXES:
+        return mrc.read_mrc(path)
+    array, size = tiff.read_tiff(path)
+    return mrc.MrcData(path, array, None if size is None else (size, size, size), "tilts")
 
 
 def kind_of(path: str | Path) -> Kind:
@@ -144,16 +159,16 @@ def kind_of(path: str | Path) -> Kind:
         If the suffix is unknown.
     """
     path = Path(path)
-    if not _is_mrc(path):
+    if not _is_file(path):
         return store.store_kind(path)
-    data = mrc.read_mrc(path)
+    data = read_file(path)
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
 
 
 def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
     """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
     path = Path(path)
-    if _is_mrc(path, for_output=True):
+    if _is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "tilts")
         return mrc_writer.create_mrc_tilts(path, geometry, **options)
     return store.create_tilts(path, geometry, **options)
@@ -162,14 +177,14 @@ def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Wr
 def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any) -> Writer:
     """Begin a volume in the format that the suffix says; options and errors as of `wedge.store.create_volume`."""
     path = Path(path)
-    if _is_mrc(path, for_output=True):
+    if _is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "volume")
         return mrc_writer.create_mrc_volume(path, shape, **options)
     return store.create_volume(path, shape, **options)
 
 
-def _open_mrc_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
-    data = mrc.read_mrc(path)
+def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
+    data = read_file(path)
     if data.stated_kind == "volume":
         raise InputError(f"is a volume, expected a tilt series: {path}")
     num_views, rows, columns = data.array.shape
@@ -177,23 +192,33 @@ def _open_mrc_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: 
         geometry = TiltGeometry.from_json(data.record["geometry"])
         return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
     found = Path(angles) if angles is not None else find_angles(path)
-    if found is None:
+    values = data.tilt_angles_deg if found is None else _matching_angles(found, path, num_views)
+    if values is None:
         expected = f"neither {path.stem}.tlt, {path.stem}.rawtlt nor {path.name}.mdoc lies beside it"
         raise InputError(f"no tilt angles for {path} with {num_views} sections: {expected}; give --angles, unless it is a volume")
     if angles is None:
-        note(f"tilt angles from {found}")
-    geometry = TiltGeometry(_matching_angles(found, path, num_views), (rows, columns), (columns, rows, columns))
-    if voxel_size_angstrom is None and data.spacing_angstrom is not None:
-        geometry = replace(geometry, pixel_size_angstrom=_one_size(data.spacing_angstrom[1:], path, "pixels are no squares"))
+        note(f"tilt angles from {found or f'the extended header of {path}'}")
+    geometry = TiltGeometry(values, (rows, columns), (columns, rows, columns))
+    if voxel_size_angstrom is None:
+        geometry = replace(geometry, pixel_size_angstrom=_pixel_size(data, note))
     return TiltSeries(data.array, geometry, str(path))
 
 
+def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
+    """Return the pixel size that the extended header says, else that of the header."""
+    if data.pixel_size_angstrom is None:
+        return None if data.spacing_angstrom is None else _one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
+    stated = "nothing" if data.spacing_angstrom is None else f"{data.spacing_angstrom[-1]:.7g} angstrom"
+    note(f"pixel size {data.pixel_size_angstrom:g} angstrom, as the extended header of {data.path} says; its header says {stated}")
+    return data.pixel_size_angstrom
+
+
 def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
-    data = mrc.read_mrc(path)
+    data = read_file(path)
     if data.stated_kind == "tilts":
         raise InputError(f"is a tilt series, expected a volume: {path}")
     if not data.stated_kind and (angles := _angles_of(data)):
-        raise InputError(f"is a tilt series, expected a volume: {path} has as many sections as {angles.name} beside it has angles")
+        raise InputError(f"is a tilt series, expected a volume: {path} has as many sections as {angles} has angles")
     mrc.refuse_not_finite(data.array, path, "section")
     size = None
     if voxel_size_angstrom is None and data.spacing_angstrom is not None:
@@ -202,15 +227,16 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
 
 
-def _angles_of(data: mrc.MrcData) -> Path | None:
-    """Return the angle list beside a file if it has an angle for each section: evidence that the file is a stack."""
+def _angles_of(data: mrc.MrcData) -> str | None:
+    """Name the angle list beside a file, or its extended header, if it has an angle for each section: evidence that it is a stack."""
+    extended = "its extended header" if data.tilt_angles_deg is not None and data.array.shape[0] > 1 else None
     angles = find_angles(data.path)
     if angles is None:
-        return None
+        return extended
     try:
-        return angles if len(read_angles(angles)) == data.array.shape[0] else None
+        return f"{angles.name} beside it" if len(read_angles(angles)) == data.array.shape[0] else extended
     except InputError:
-        return None
+        return extended
 
 
 def _matching_angles(angles: Path, stack: Path, num_views: int) -> tuple[float, ...]:
@@ -242,15 +268,16 @@ def _positive(voxel_size_angstrom: float) -> None:
         raise UsageError(f"--voxel-size is {voxel_size_angstrom}: expected a positive number of angstrom")
 
 
-def _is_mrc(path: Path, *, for_output: bool = False) -> bool:
+def _is_file(path: Path, *, for_output: bool = False) -> bool:
     suffix = path.suffix.lower()
-    if suffix in mrc.SUFFIXES:
+    if suffix in mrc.SUFFIXES or (suffix in tiff.SUFFIXES and not for_output):
         return True
     if suffix == ".zarr" or (not for_output and path.is_dir()) or path.name.endswith(".zarr.partial"):
         return False
     if not for_output and not path.exists():
         raise InputError(f"no such file: {path}; check the path")
-    raise UsageError(f"suffix of {path} says no format that wedge knows: expected .zarr or one of {', '.join(mrc.SUFFIXES)}")
+    known = mrc.SUFFIXES if for_output else (*mrc.SUFFIXES, *tiff.SUFFIXES)
+    raise UsageError(f"suffix of {path} says no format that wedge knows: expected .zarr or one of {', '.join(known)}")
 
 
 def _refuse_place_of_other_kind(path: Path, kind: Kind) -> None:

@@ -7,7 +7,8 @@ from wedge.errors import InputError
 from wedge.formats.mdoc import read_mdoc_angles
 
 SUFFIXES = (".tlt", ".rawtlt")
-_LARGEST_FILE = 16 * 2**20
+_LARGEST_MDOC = 16 * 2**20
+_LARGEST_LIST = 2**20
 
 
 def read_angles(path: str | Path) -> tuple[float, ...]:
@@ -22,7 +23,7 @@ def read_angles(path: str | Path) -> tuple[float, ...]:
     path = Path(path)
     is_mdoc = path.suffix.lower() == ".mdoc"
     try:
-        if path.stat().st_size > _LARGEST_FILE:
+        if path.stat().st_size > (_LARGEST_MDOC if is_mdoc else _LARGEST_LIST):
             raise InputError(f"not a list of tilt angles: {path} holds {path.stat().st_size} bytes; expected one angle a line")
         text = path.read_text(encoding="utf-8-sig", errors="replace" if is_mdoc else "strict")
     except OSError as error:
@@ -51,7 +52,7 @@ def _angle(value: str, place: str, path: Path) -> float:
 
 
 def find_angles(stack: str | Path) -> Path | None:
-    """Return the angle list beside a stack that has its name, or None: ``NAME.tlt`` (refined), ``NAME.rawtlt``, ``NAME.mrc.mdoc``."""
+    """Return the angle list beside a stack that has its name: ``.tlt`` (refined), ``.rawtlt``, ``.mrc.mdoc``, ``.mdoc``, or None."""
     stack = Path(stack)
-    candidates = [*(stack.with_suffix(suffix) for suffix in SUFFIXES), stack.with_name(stack.name + ".mdoc")]
+    candidates = [*(stack.with_suffix(suffix) for suffix in SUFFIXES), stack.with_name(stack.name + ".mdoc"), stack.with_suffix(".mdoc")]
     return next((path for path in candidates if path.is_file()), None)

@@ -13,6 +13,7 @@ from mrcfile.utils import dtype_from_mode
 
 from wedge.data import ArrayLike3D
 from wedge.errors import InputError
+from wedge.formats.extended_header import ExtendedHeader, read_extended_header
 from wedge.formats.file_array import FileArray
 
 SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".mrcs")
@@ -42,13 +43,26 @@ class MrcData:
         MRC does not say it reliably.
     record
         The attributes that wedge left beside the file, or nothing.
+    extended
+        What the extended header says, or None.
     """
 
     path: Path
-    array: FileArray
+    array: ArrayLike3D
     spacing_angstrom: tuple[float, float, float] | None
     stated_kind: Literal["tilts", "volume"] | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    extended: ExtendedHeader | None = None
+
+    @property
+    def pixel_size_angstrom(self) -> float | None:
+        """Edge of a pixel as the extended header says, which decides over the header."""
+        return None if self.extended is None else self.extended.pixel_size_angstrom
+
+    @property
+    def tilt_angles_deg(self) -> tuple[float, ...] | None:
+        """Angles as the extended header says."""
+        return None if self.extended is None else self.extended.tilt_angles_deg
 
 
 def record_path(path: Path) -> Path:
@@ -83,7 +97,8 @@ def read_mrc(path: str | Path) -> MrcData:
         raise InputError(f"truncated MRC file: {path} holds {present} of {needed} bytes; copy it anew")
     array = FileArray(path, dtype, shape, offset, _axes(header))
     record = _read_record(path, array.shape)
-    return MrcData(path, array, _spacing(header), record.get("kind") or suffix_kind(path), record)
+    kind = record.get("kind") or suffix_kind(path)
+    return MrcData(path, array, _spacing(header), kind, record, read_extended_header(path, header))
 
 
 def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Iterable[int] | None = None) -> None:

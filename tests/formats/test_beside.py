@@ -1,0 +1,69 @@
+import pytest
+
+from wedge.errors import InputError, UsageError
+from wedge.formats.beside import Beside, find_alignment, find_beside, find_mdoc, read_alignment
+
+XF = "1 0 0 1 2 3\n1 0 0 1 4 5\n"
+ALN = "# AreTomo Alignment\n# SEC ROT\n0 0 1 1 1 1 1 1 0 -3\n1 0 1 1 1 1 1 1 0 3\n"
+
+
+def test_nothing_lies_beside_a_lonely_stack(tmp_path):
+    (tmp_path / "other.xf").write_text(XF)
+    assert find_beside(tmp_path / "a.mrc") == Beside()
+    assert find_alignment(tmp_path / "a.mrc") is None
+
+
+def test_first_alignment_is_imods(tmp_path):
+    (tmp_path / "a.aln").write_text(ALN)
+    assert find_beside(tmp_path / "a.mrc").alignments == (tmp_path / "a.aln",)
+    (tmp_path / "a.xf").write_text(XF)
+    assert find_beside(tmp_path / "a.st").alignments == (tmp_path / "a.xf", tmp_path / "a.aln")
+    assert find_alignment(tmp_path / "a.st") == tmp_path / "a.xf"
+
+
+def test_mdoc_has_the_name_of_the_stack_with_or_without_its_suffix(tmp_path):
+    assert find_mdoc(tmp_path / "a.mrc") is None
+    (tmp_path / "a.mdoc").touch()
+    assert find_mdoc(tmp_path / "a.mrc") == tmp_path / "a.mdoc"
+    (tmp_path / "a.mrc.mdoc").touch()
+    assert find_mdoc(tmp_path / "a.mrc") == tmp_path / "a.mrc.mdoc"
+    assert find_beside(tmp_path / "a.mrc").mdoc == tmp_path / "a.mrc.mdoc"
+
+
+def test_damaged_command_file_belongs_to_nobody(tmp_path):
+    (tmp_path / "newst.com").write_bytes(b"\0\0")
+    (tmp_path / "tilt.com").write_text("nothing of the kind")
+    assert find_beside(tmp_path / "a.mrc") == Beside()
+
+
+def test_alignment_of_another_number_of_views_is_refused(tmp_path):
+    (tmp_path / "a.xf").write_text(XF)
+    assert read_alignment(tmp_path / "a.xf", num_views=2).num_views == 2
+    with pytest.raises(InputError, match=r"2 views in .*a\.xf, but 3 in b\.mrc"):
+        read_alignment(tmp_path / "a.xf", num_views=3, stack="b.mrc")
+
+
+def test_stack_that_has_lost_its_dark_views_fits(tmp_path):
+    dark = ALN.replace("# SEC", "# RawSize = 8 8 3\n# DarkFrame = 1 0 0.0\n# SEC")
+    (tmp_path / "a.aln").write_text(dark)
+    whole = read_alignment(tmp_path / "a.aln", num_views=3)
+    assert (whole.excluded_views, whole.tilt_angles_deg, whole.notes) == ((1,), (-3, 0, 3), ())
+    rest = read_alignment(tmp_path / "a.aln", num_views=2)
+    assert (rest.excluded_views, rest.tilt_angles_deg) == ((), (-3, 3))
+    assert "1 views that" in rest.notes[0]
+    with pytest.raises(InputError, match="3 views in"):
+        read_alignment(tmp_path / "a.aln", num_views=1)
+
+
+def test_what_is_no_alignment_is_told(tmp_path):
+    with pytest.raises(UsageError, match=r"expected one of \.xf, \.com, \.aln, \.star, \.xml, \.mdoc"):
+        read_alignment(tmp_path / "a.txt")
+    for name in ("a.xf", "newst.com", "a.aln", "a.star", "a.xml", "a.mdoc"):
+        with pytest.raises(InputError, match=r"cannot read .*No such file"):
+            read_alignment(tmp_path / name)
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=r"cannot read .*directory"):
+            read_alignment(tmp_path / name)
+    (tmp_path / "tilt.com").write_text("$tilt -StandardInput\nTHICKNESS 3\n")
+    with pytest.raises(InputError, match="holds no transforms"):
+        read_alignment(tmp_path / "tilt.com")
