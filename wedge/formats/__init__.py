@@ -1,4 +1,4 @@
-"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores and MRC files.
+"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores, foreign OME-Zarr too, and MRC files.
 
 Everything a user should know about what was assumed goes to ``on_note``, one line each.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from wedge import store
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
-from wedge.formats import mrc, mrc_writer
+from wedge.formats import foreign_zarr, mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
@@ -103,7 +103,7 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
     Parameters
     ----------
     path
-        A Zarr store or an MRC file.
+        A Zarr store, an OME-Zarr image of any program, or an MRC file.
     voxel_size_angstrom
         Edge of a voxel; decides over what the file says.
     on_note
@@ -117,11 +117,12 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
         If the suffix is unknown.
     """
     path, note = Path(path), on_note or _ignore
-    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_mrc(path) else store.open_volume(path)
+    is_mrc = _is_mrc(path)
+    volume = _open_mrc_volume(path, voxel_size_angstrom) if is_mrc else _open_zarr_volume(path, voxel_size_angstrom)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_mrc(path) and voxel_size_angstrom is None)
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=is_mrc and voxel_size_angstrom is None)
     return volume
 
 
@@ -145,7 +146,7 @@ def kind_of(path: str | Path) -> Kind:
     """
     path = Path(path)
     if not _is_mrc(path):
-        return store.store_kind(path)
+        return "volume" if foreign_zarr.is_foreign(path) else store.store_kind(path)
     data = mrc.read_mrc(path)
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
 
@@ -200,6 +201,14 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
         size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
     stated = data.record.get("tilt_angles_deg")
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
+
+
+def _open_zarr_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
+    if not foreign_zarr.is_foreign(path):
+        return store.open_volume(path)
+    volume = foreign_zarr.open_foreign_volume(path, voxel_size_angstrom)
+    foreign_zarr.refuse_not_finite(volume)
+    return volume
 
 
 def _angles_of(data: mrc.MrcData) -> Path | None:
