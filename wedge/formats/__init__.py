@@ -97,7 +97,9 @@ def _with_thickness(geometry: TiltGeometry, thickness: int) -> TiltGeometry:
     return geometry.with_volume(shape, geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
 
 
-def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, on_note: Note | None = None) -> Volume:
+def open_volume(
+    path: str | Path, *, voxel_size_angstrom: float | None = None, imod_axes: bool = False, on_note: Note | None = None
+) -> Volume:
     """Open a volume; the data stays on disk.
 
     Parameters
@@ -106,6 +108,8 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
         A Zarr store, an OME-Zarr image of any program, or an MRC file.
     voxel_size_angstrom
         Edge of a voxel; decides over what the file says.
+    imod_axes
+        An MRC file as IMOD's ``tilt`` writes it, see `wedge.formats.mrc.IMOD_AXES`; a record beside it says so by itself.
     on_note
         Told what was assumed.
 
@@ -114,11 +118,13 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
     InputError
         If the file is missing, damaged, incomplete, a tilt series or has NaN, or its voxels are no cubes.
     UsageError
-        If the suffix is unknown.
+        If the suffix is unknown, or ``imod_axes`` is for a store.
     """
     path, note = Path(path), on_note or _ignore
     is_mrc = _is_mrc(path)
-    volume = _open_mrc_volume(path, voxel_size_angstrom) if is_mrc else _open_zarr_volume(path, voxel_size_angstrom)
+    if imod_axes and not is_mrc:
+        raise UsageError(f"axes of IMOD are for MRC files, and a Zarr store names its axes itself: {path}; leave --from-axes out")
+    volume = _open_mrc_volume(path, voxel_size_angstrom, imod_axes) if is_mrc else _open_zarr_volume(path, voxel_size_angstrom)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
@@ -189,8 +195,8 @@ def _open_mrc_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: 
     return TiltSeries(data.array, geometry, str(path))
 
 
-def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
-    data = mrc.read_mrc(path)
+def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None, imod_axes: bool) -> Volume:
+    data = mrc.read_mrc(path, imod_axes=imod_axes)
     if data.stated_kind == "tilts":
         raise InputError(f"is a tilt series, expected a volume: {path}")
     if not data.stated_kind and (angles := _angles_of(data)):
