@@ -27,6 +27,7 @@ def command(
     """Average volumes, such as reconstructions from different seeds, and tell their spread."""
     from wedge import formats
     from wedge.average import SPREAD_DDOF, average, check_alike
+    from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
 
@@ -43,6 +44,7 @@ def command(
         refuse_existing(path, overwrite=overwrite)
     opened = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in volumes]
     shape, voxel = check_alike(opened)
+    require_space(outputs, shape, on_note=say)
     angles = {volume.tilt_angles_deg for volume in opened}
     with ExitStack() as stack:
         writers = [

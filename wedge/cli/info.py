@@ -31,6 +31,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("shape", f"{_times(found['shape'])} ({found['axes']}), {found['dtype']}"),
         ("pixel size" if found["kind"] == "tilts" else "voxel size", "unknown" if size is None else f"{size:g} angstrom"),
     ]
+    lines += [(label, found[key]) for label, key in (("stored as", "stored_as"), ("file axes", "file_axes")) if key in found]
     if "num_tilts" in found:
         low, high = found["tilt_range_deg"]
         source = f", from {found['angles_file']}" if "angles_file" in found else ""
