@@ -259,6 +259,8 @@ def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[An
         raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
         raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
+    if array.chunks[::2] != array.shape[::2]:
+        raise InputError(f"damaged store: chunks of shape {array.chunks} do not span z or the views, and x: {path}; make it anew")
     if array.dtype != np.float32:
         raise InputError(f"damaged store: values of type {array.dtype}, expected float32: {path}; make it anew")
     if array.shape != shape:

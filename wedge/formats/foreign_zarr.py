@@ -5,6 +5,7 @@ Chunks that are not there are the array's fill value, as Zarr means it; only of 
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from wedge.store_attributes import group_attributes, is_number
 _ANGSTROM = {"angstrom": 1.0, "nanometer": 10.0, "micrometer": 1e4, "millimeter": 1e7, "picometer": 1e-2}
 _VERSIONS = ("0.4", "0.5")
 _LARGEST_AXIS = 2**31
+_LARGEST_RATIO = 10_000
+"""Of what is stated to what is held: no compression and no leaving out of empty chunks does better on a specimen."""
 
 
 @dataclass(frozen=True)
@@ -126,17 +129,17 @@ def refuse_not_finite(volume: Volume) -> None:
     array: Any = volume.array
     if np.dtype(array.dtype).kind != "f":
         return
-    (nz, ny, _), (cz, cy, _) = array.shape, array.chunks
-    for z in range(0, nz, cz):
-        for y in range(0, ny, cy):
-            try:
-                block = array[z : z + cz, y : y + cy]
-            except (OSError, ValueError, RuntimeError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                raise InputError(f"cannot read sections from {z} of {volume.name}: {reason}; the file is damaged, copy it anew") from error
-            if not np.isfinite(block).all():
-                count = int(np.count_nonzero(~np.isfinite(block)))
-                raise InputError(f"{count} values of sections {z}..{z + cz - 1} of {volume.name} are NaN or infinite; repair the store")
+    (nz, ny, nx), (cz, cy, cx) = array.shape, array.chunks
+    for z, y, x in product(range(0, nz, cz), range(0, ny, cy), range(0, nx, cx)):
+        try:
+            block = array[z : z + cz, y : y + cy, x : x + cx]
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"cannot read the chunk at {(z, y, x)} of {volume.name}: {reason}; the file is damaged, copy it anew"
+            ) from error
+        if count := int(np.count_nonzero(~np.isfinite(block))):
+            raise InputError(f"{count} values of the chunk at {(z, y, x)} of {volume.name} are NaN or infinite; repair the store")
 
 
 def _multiscales(attributes: dict[str, Any]) -> Any:
@@ -178,8 +181,14 @@ def _open_array(path: Path, name: str) -> Any:
         raise InputError(f"damaged OME-Zarr: cannot open array {name[:60]!r} of {path}; copy or make it anew") from error
     if np.dtype(array.dtype).kind not in "fiub":
         raise InputError(f"values of type {array.dtype} in {path}: expected integers or real numbers; convert it")
-    if not all(0 < n < _LARGEST_AXIS for n in array.shape):
-        raise InputError(f"damaged OME-Zarr, or an empty one: {path} states the shape {array.shape}")
+    if not all(0 < n < _LARGEST_AXIS for n in (*array.shape, *array.chunks)):
+        raise InputError(f"damaged OME-Zarr, or an empty one: {path} states the shape {array.shape} in chunks of {array.chunks}")
+    claimed = array.nchunks * math.prod(array.chunks) * array.dtype.itemsize
+    held = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    if claimed > _LARGEST_RATIO * held:
+        raise InputError(
+            f"damaged OME-Zarr, or an empty one: {path} states {claimed} bytes of values and holds {held}; copy or make it anew"
+        )
     return array
 
 
