@@ -1,5 +1,6 @@
 """What is written in any format is read by the programs that own the format, and by wedge: unmirrored, with its values and voxel size."""
 
+import json
 import sys
 import types
 import warnings
@@ -158,6 +159,8 @@ def test_ome_zarr_is_valid_in_both_versions(ome_zarr_volume):
     assert multiscale.datasets[1].coordinateTransformations[1].translation == [SIZE / 2] * 3
     group = zarr.open_group(str(path), mode="r")
     assert group.metadata.zarr_format == {"0.4": 2, "0.5": 3}[version]
+    if version == "0.4":
+        assert json.loads((path / "0" / ".zarray").read_text())["dimension_separator"] == "/"
     assert np.array_equal(group["0"][:], data)
     assert group["1"].shape == (20, 65, 150)
     assert np.allclose(group["1"][3, 4, 5], data[6:8, 8:10, 10:12].mean(), atol=1e-6)

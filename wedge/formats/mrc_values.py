@@ -12,7 +12,7 @@ from wedge.store_attributes import is_number
 Mode = Literal["float32", "float16", "int8"]
 MODES: tuple[Mode, ...] = ("float32", "float16", "int8")
 _NUMBERS = {"float32": 2, "float16": 12, "int8": 0}
-_LARGEST_HALF = 65504.0
+_LARGEST_HALF, _SMALLEST_HALF = 65504.0, 2.0**-14
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,17 @@ class Values:
         if self.mode == "float16" and block.size and (largest := float(np.abs(block).max())) > _LARGEST_HALF:
             raise InputError(f"value {largest:.4g} is beyond {_LARGEST_HALF:g}, the largest of float16; write float32 or int8")
         return np.ascontiguousarray(block, dtype=self.dtype), 0
+
+    def refuse_too_small(self, largest: float) -> None:
+        """Refuse half precision for values that are all below what it keeps its digits of.
+
+        Raises
+        ------
+        InputError
+            If the largest magnitude is not 0 and is too small.
+        """
+        if self.mode == "float16" and 0 < largest < _SMALLEST_HALF:
+            raise InputError(f"values of at most {largest:.4g} lose their digits in float16; write float32 or int8")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `values_of` reads back."""

@@ -33,7 +33,7 @@ class _MrcSink:
         self._header = header
         self._attributes = attributes
         self._values = values
-        self._beyond = 0
+        self._beyond, self._largest = 0, 0.0
         self._imod_axes = attributes.get("axes") == IMOD_AXES
         self._file: BinaryIO = output.partial.open("wb")
         try:
@@ -48,6 +48,7 @@ class _MrcSink:
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
         stored, beyond = self._values.encode(block)
         self._beyond += beyond
+        self._largest = max(self._largest, float(np.abs(block).max(initial=0.0)))
         num_sections, num_rows, num_columns = self._shape
         if self._imod_axes:
             self._write_at(y_start * num_sections * num_columns, stored[:, ::-1, :])
@@ -60,6 +61,7 @@ class _MrcSink:
         self._file.write(np.ascontiguousarray(values).tobytes())
 
     def finish(self, provenance: dict[str, Any]) -> None:
+        self._values.refuse_too_small(self._largest)
         self._file.flush()
         self._add_statistics()
         self._file.seek(0)
