@@ -13,7 +13,6 @@ from wedge.store import create_volume
 Usage = namedtuple("Usage", "total used free")
 SHAPE = (64, 512, 512)
 BYTES = 4 * 64 * 512 * 512
-GIB = 2**30
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def test_a_file_needs_all_of_its_bytes(tmp_path, free):
     free(BYTES + 1024)
     assert told(tmp_path / "v.mrc") == []
     free(BYTES + 1023)
-    with pytest.raises(InputError, match=r"needs 0\.06 GiB or more, 0\.06 GiB are free in .*; make room.*WEDGE_IGNORE_DISK_SPACE=1"):
+    with pytest.raises(InputError, match=r"needs 64\.0 MiB or more, 64\.0 MiB are free in .*; make room.*WEDGE_IGNORE_DISK_SPACE=1"):
         told(tmp_path / "v.mrc")
     assert told(tmp_path / "v.mrc", bytes_per_value=1) == []
 
@@ -44,7 +43,7 @@ def test_a_store_may_be_smaller_but_not_by_much(tmp_path, free):
     assert told(tmp_path / "v.zarr") == []
     free(BYTES)  # without its coarser copies
     (note,) = told(tmp_path / "v.zarr")
-    assert "may need 0.07 GiB" in note
+    assert "may need 72.0 MiB" in note
     assert told(tmp_path / "t.zarr", is_volume=False) == []
     free(BYTES // 3)
     with pytest.raises(InputError, match="the disk is too small"):
@@ -55,7 +54,7 @@ def test_a_store_may_be_smaller_but_not_by_much(tmp_path, free):
 def test_outputs_of_one_disk_add_up(tmp_path, free):
     free(int(1.9 * BYTES))
     assert told(tmp_path / "v.mrc") == []
-    with pytest.raises(InputError, match=r"needs 0\.13 GiB"):
+    with pytest.raises(InputError, match=r"needs 128\.0 MiB"):
         told(tmp_path / "v.mrc", tmp_path / "std.mrc")
 
 

@@ -15,8 +15,6 @@ IGNORE_VARIABLE = "WEDGE_IGNORE_DISK_SPACE"
 LEAST_OF_COMPUTED, LEAST_OF_COPIED = 1 / 2, 1 / 8
 """Share of its size that a compressed store takes at the least: what was computed hardly compresses, counts of a detector do."""
 
-_GIB = 2**30
-
 
 def require_space(
     outputs: Iterable[Path],
@@ -68,12 +66,16 @@ def require_space(
 
 
 def _compare(folder: Path, least: float, most: float, free: int, on_note: Callable[[str], None] | None) -> None:
-    told = f"{free / _GIB:.2f} GiB are free in {folder}"
+    told = f"{_amount(free)} are free in {folder}"
     if free < least and os.environ.get(IGNORE_VARIABLE, "") in ("", "0"):
         advice = f"make room, choose another place, or try it with {IGNORE_VARIABLE}=1"
-        raise InputError(f"the disk is too small: the output needs {least / _GIB:.2f} GiB or more, {told}; {advice}")
+        raise InputError(f"the disk is too small: the output needs {_amount(least)} or more, {told}; {advice}")
     if free < most and on_note is not None:
-        on_note(f"room may become short: the output may need {most / _GIB:.2f} GiB, {told}; a compressed store takes less")
+        on_note(f"room may become short: the output may need {_amount(most)}, {told}; a compressed store takes less")
+
+
+def _amount(size: float) -> str:
+    return f"{size / 2**30:.2f} GiB" if size >= 2**28 else f"{size / 2**20:.1f} MiB"
 
 
 def _is_file(path: Path) -> bool:
