@@ -5,7 +5,9 @@ from typing import Any
 
 from wedge import formats
 from wedge.data import ArrayLike3D
-from wedge.formats import mrc, tiff
+from wedge.formats import foreign_zarr, mrc, tiff
+from wedge.formats.mrc import IMOD_AXES
+from wedge.formats.mrc_values import DensityArray
 from wedge.geometry import TiltGeometry
 from wedge.slabs import chunk_rows, read_block
 from wedge.statistics import RunningStatistics
@@ -46,8 +48,11 @@ def _describe_store(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3
         _add_geometry(result, tilts.geometry)
         result |= {"simulated": tilts.simulated, "provenance": tilts.provenance}
         return tilts.array
-    volume = formats.open_volume(path)
+    is_foreign = foreign_zarr.is_foreign(path)
+    volume = foreign_zarr.open_foreign_volume(path) if is_foreign else formats.open_volume(path)
     _add_array(result, volume.array, "z, y, x")
+    if is_foreign:
+        result["note"] = "OME-Zarr of another program: whether all of it was written is not known"
     result |= {"voxel_size_angstrom": volume.voxel_size_angstrom, "provenance": volume.provenance}
     if volume.tilt_angles_deg is not None:
         _add_angles(result, volume.tilt_angles_deg)
@@ -72,6 +77,11 @@ def _describe_file(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D
         _add_angles(result, data.tilt_angles_deg)
     elif data.record.get("tilt_angles_deg"):
         _add_angles(result, tuple(data.record["tilt_angles_deg"]))
+    if isinstance(data.array, DensityArray):
+        values = data.array.values
+        result["stored_as"] = f"{values.mode}, density = value * {values.scale:.6g} + {values.offset:.6g}"
+    if data.record.get("axes") == IMOD_AXES:
+        result["file_axes"] = "y, -z, x: the order of IMOD's tilt, before trimvol -rx"
     if data.stated_kind is None and kind == "volume":
         result["note"] = "an MRC header does not say whether this is a volume or a stack of views; it counts as a volume, having no angles"
     return data.array

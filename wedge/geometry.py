@@ -156,5 +156,5 @@ class TiltGeometry:
         try:
             fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
             return cls(**fields)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"damaged tilt geometry: {error}") from error

@@ -38,6 +38,11 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {reason}; choose another place") from error
 
 
+def is_zarr(folder: Path) -> bool:
+    """Say whether a folder is a Zarr store, of format 3 or 2."""
+    return any((folder / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
 def partial_path(path: Path) -> Path:
     """Return where ``path`` is written until it is complete."""
     return path.with_name(path.name + ".partial")
@@ -56,7 +61,7 @@ def lock_output(path: Path) -> BaseFileLock:
     if not path.parent.is_dir():
         raise InputError(f"folder of the output does not exist: {path.parent}; create it")
     for folder in path.absolute().parents:
-        if (folder / "zarr.json").is_file():
+        if is_zarr(folder):
             raise InputError(f"output lies inside the store {folder}: {path}; choose a place outside")
     lock = FileLock(path.with_name(path.name + ".lock"))
     with writing(path):
@@ -155,7 +160,7 @@ def refuse_existing(path: Path, *, overwrite: bool = False) -> None:
         return
     if not overwrite:
         raise OutputExistsError(f"output exists: {path}; choose another name or give --overwrite")
-    if path.is_dir() and not (path / "zarr.json").is_file():
+    if path.is_dir() and not is_zarr(path):
         raise OutputExistsError(f"output is a folder that is no Zarr store, and is not replaced: {path}; choose another name")
 
 

@@ -1,14 +1,14 @@
 """Zarr stores of tilt series and volumes: the only module that writes and reads them.
 
-A store is a Zarr 3 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and how it was made; a tilt series is
-its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr 0.5 names it, and where it is large the
-arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the first and last axis and a few rows.
+A store is a Zarr 3 group, or for OME-Zarr 0.4 a Zarr 2 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and
+how it was made; a tilt series is its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr names it,
+and where it is large the arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the first and last axis and a few rows.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
+import numcodecs
 import numpy as np
 import zarr
 from filelock import BaseFileLock
@@ -17,11 +17,14 @@ from zarr.codecs import BloscCodec
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError
 from wedge.geometry import TiltGeometry
-from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, release_output, writing
-from wedge.pyramid import halve, level_scale, level_shapes
+from wedge.ome_zarr import ZARR_FORMATS, OmeZarrVersion, ome_attributes
+from wedge.output import PendingOutput, Writer, lock_output, refuse_existing, release_output, writing
+from wedge.pyramid import halve, level_shapes
 from wedge.slabs import chunk_rows, slab_ranges
+from wedge.store_attributes import FORMAT_VERSION, KIND_NAMES, Kind, wedge_attributes
 
 __all__ = [
+    "Kind",
     "Writer",
     "create_tilts",
     "create_volume",
@@ -33,9 +36,6 @@ __all__ = [
     "store_kind",
 ]
 
-FORMAT_VERSION = 1
-Kind = Literal["tilts", "volume"]
-_NAMES: dict[str, str] = {"tilts": "a tilt series", "volume": "a volume"}
 _ARRAYS: dict[str, str] = {"tilts": "tilts", "volume": "0"}
 
 
@@ -47,7 +47,7 @@ def store_kind(path: str | Path) -> Kind:
     InputError
         If there is no store, it was not written by wedge, or it is incomplete.
     """
-    return _read_attributes(Path(path))["kind"]
+    return wedge_attributes(Path(path))["kind"]
 
 
 def open_tilts(path: str | Path) -> TiltSeries:
@@ -59,7 +59,7 @@ def open_tilts(path: str | Path) -> TiltSeries:
         If there is no store, it is incomplete or damaged, or it is a volume.
     """
     path = Path(path)
-    attributes = _read_attributes(path, "tilts")
+    attributes = wedge_attributes(path, "tilts")
     geometry = TiltGeometry.from_json(attributes["geometry"])
     array = _open_array(path, "tilts", (geometry.num_tilts, *geometry.detector_shape))
     return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}))
@@ -74,7 +74,7 @@ def open_volume(path: str | Path) -> Volume:
         If there is no store, it is incomplete or damaged, or it is a tilt series.
     """
     path = Path(path)
-    attributes = _read_attributes(path, "volume")
+    attributes = wedge_attributes(path, "volume")
     array = _open_array(path, "volume", tuple(attributes["shape"]))
     angles = attributes.get("tilt_angles_deg")
     return Volume(
@@ -122,6 +122,7 @@ def create_volume(
     *,
     voxel_size_angstrom: float | None = None,
     tilt_angles_deg: tuple[float, ...] | None = None,
+    ome_zarr: OmeZarrVersion = "0.5",
     overwrite: bool = False,
     lock: BaseFileLock | None = None,
 ) -> Writer:
@@ -137,6 +138,8 @@ def create_volume(
         Edge of a voxel, or None where nobody knows it.
     tilt_angles_deg
         Angles of the views it is made from, where known.
+    ome_zarr
+        Version of OME-Zarr, and so of Zarr.
     overwrite
         Replace what is there, at the commit.
     lock
@@ -152,8 +155,8 @@ def create_volume(
     angles = None if tilt_angles_deg is None else [float(angle) for angle in tilt_angles_deg]
     voxel = None if voxel_size_angstrom is None else float(voxel_size_angstrom)
     attributes = {"shape": [int(n) for n in shape], "voxel_size_angstrom": voxel, "tilt_angles_deg": angles}
-    ome = _ome_metadata(Path(path).stem, shape, voxel)
-    return _create(Path(path), "volume", shape, ("z", "y", "x"), attributes, {"ome": ome}, overwrite, lock)
+    ome = ome_attributes(Path(path).stem, shape, voxel, ome_zarr)
+    return _create(Path(path), "volume", shape, ("z", "y", "x"), attributes, ome, overwrite, lock, ZARR_FORMATS[ome_zarr])
 
 
 class _ZarrSink:
@@ -194,6 +197,12 @@ class _ZarrSink:
 
 
 def _create_array(group: zarr.Group, name: str, shape: tuple[int, int, int], axes: tuple[str, str, str]) -> zarr.Array[Any]:
+    by_format: dict[str, Any] = {"compressors": BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), "dimension_names": axes}
+    if group.metadata.zarr_format == 2:
+        by_format = {
+            "compressors": numcodecs.Blosc(cname="zstd", clevel=1, shuffle=numcodecs.Blosc.SHUFFLE),
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+        }
     return group.create_array(
         name,
         shape=shape,
@@ -201,8 +210,7 @@ def _create_array(group: zarr.Group, name: str, shape: tuple[int, int, int], axe
         dtype="float32",
         # A hole, should there ever be one, is seen as NaN instead of passing for an empty specimen.
         fill_value=float("nan"),
-        compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
-        dimension_names=axes,
+        **by_format,
     )
 
 
@@ -215,6 +223,7 @@ def _create(
     other_attributes: dict[str, Any],
     overwrite: bool,
     lock: BaseFileLock | None,
+    zarr_format: Literal[2, 3] = 3,
 ) -> Writer:
     if overwrite:
         _refuse_other_kind(path, kind)
@@ -222,7 +231,7 @@ def _create(
     wedge = {"kind": kind, "complete": False, "format_version": FORMAT_VERSION, **attributes}
     try:
         with writing(path):
-            group = zarr.create_group(str(output.partial), zarr_format=3, attributes={**other_attributes, "wedge": wedge})
+            group = zarr.create_group(str(output.partial), zarr_format=zarr_format, attributes={**other_attributes, "wedge": wedge})
             array = _create_array(group, _ARRAYS[kind], shape, axes)
     except BaseException:
         output.discard()
@@ -237,59 +246,23 @@ def _refuse_other_kind(path: Path, kind: Kind) -> None:
     except InputError:
         return
     if there != kind:
-        raise OutputExistsError(f"output is {_NAMES[there]} and is not replaced by {_NAMES[kind]}: {path}; choose another name")
-
-
-def _ome_metadata(name: str, shape: tuple[int, int, int], voxel_size_angstrom: float | None) -> dict[str, Any]:
-    unit = {} if voxel_size_angstrom is None else {"unit": "angstrom"}
-    voxel = 1.0 if voxel_size_angstrom is None else voxel_size_angstrom
-    datasets = []
-    for level in range(len(level_shapes(shape))):
-        scale = [factor * voxel for factor in level_scale(shape, level)]
-        # A coarse voxel's centre lies between those of the voxels that it is the mean of.
-        translation = [(factor - 1) / 2 * voxel for factor in level_scale(shape, level)]
-        transformations = [{"type": "scale", "scale": scale}] + ([{"type": "translation", "translation": translation}] if level else [])
-        datasets.append({"path": str(level), "coordinateTransformations": transformations})
-    axes = [{"name": axis, "type": "space", **unit} for axis in ("z", "y", "x")]
-    return {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
-
-
-def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]:
-    if not path.exists():
-        partial = partial_path(path)
-        hint = f"{partial} is a write that did not finish: run its command again" if partial.exists() else "check the path"
-        raise InputError(f"no such store: {path}; {hint}")
-    if not path.is_dir():
-        raise InputError(f"not a Zarr store but a file: {path}; name the folder that ends in .zarr")
-    if not (path / "zarr.json").is_file():
-        raise InputError(f"not a Zarr 3 store, or an incomplete one: {path} has no zarr.json; make it anew")
-    try:
-        attributes = json.loads((path / "zarr.json").read_text())["attributes"].get("wedge")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"damaged store: cannot read {path / 'zarr.json'}; make it anew") from error
-    if not isinstance(attributes, dict) or attributes.get("kind") not in _ARRAYS:
-        raise InputError(f"not a store that wedge wrote: {path}; export it to MRC and read that")
-    if path.name.endswith(".partial") or attributes.get("complete") is not True:
-        raise InputError(f"incomplete store, its writing did not finish: {path}; run the command that makes it again")
-    if attributes.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"store of format {attributes.get('format_version')}, this wedge reads {FORMAT_VERSION}: {path}; update wedge")
-    kind = attributes["kind"]
-    needed, record = ("geometry", dict) if kind == "tilts" else ("shape", list), attributes.get("provenance", {})
-    if not isinstance(attributes.get(needed[0]), needed[1]) or not isinstance(record, dict):
-        raise InputError(f"damaged store: {path / 'zarr.json'} lacks the {needed[0]} or how it was made; make it anew")
-    if expected is not None and kind != expected:
-        raise InputError(f"is {_NAMES[kind]}, expected {_NAMES[expected]}: {path}")
-    return attributes
+        raise OutputExistsError(f"output is {KIND_NAMES[there]} and is not replaced by {KIND_NAMES[kind]}: {path}; choose another name")
 
 
 def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[Any]:
     try:
         array = zarr.open_array(str(path / _ARRAYS[kind]), mode="r")
-        num_chunks, num_present = array.nchunks, array.nchunks_initialized
+        # Each chunk has a file of its own: a damaged shape may claim more than could be looked for.
+        num_chunks, num_files = array.nchunks, sum(1 for _ in (path / _ARRAYS[kind]).rglob("*"))
+        num_present = array.nchunks_initialized if num_chunks <= num_files else num_files
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
         raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
+    if array.chunks[::2] != array.shape[::2]:
+        raise InputError(f"damaged store: chunks of shape {array.chunks} do not span z or the views, and x: {path}; make it anew")
+    if array.dtype != np.float32:
+        raise InputError(f"damaged store: values of type {array.dtype}, expected float32: {path}; make it anew")
     if array.shape != shape:
         raise InputError(f"damaged store: array of shape {array.shape}, expected {shape}: {path}; make it anew")
     if num_present != num_chunks:

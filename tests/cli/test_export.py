@@ -1,9 +1,12 @@
 import json
+import shutil
 
 import mrcfile
 import numpy as np
 import pytest
+import zarr
 
+from wedge.errors import InputError
 from wedge.formats import open_tilts, open_volume
 from wedge.store import create_volume
 
@@ -71,3 +74,76 @@ def test_existing_output_is_refused_unless_told(wedge, volume, tmp_path):
     assert wedge("export", volume[0], "-o", tmp_path / "v.mrc").code == 5
     assert (tmp_path / "v.mrc").read_text() == "mine"
     assert wedge("export", volume[0], "-o", tmp_path / "v.mrc", "--overwrite").code == 0
+
+
+def test_bytes_tell_their_scale_and_come_back(wedge, volume, tmp_path):
+    source, data = volume
+    done = wedge("export", source, "-o", tmp_path / "v.mrc", "--mode", "int8", "--json")
+    told = json.loads(done.out)["values"]
+    assert f"density = value * {told['scale']:.6g}" in done.err
+    assert np.abs(np.asarray(open_volume(tmp_path / "v.mrc").array[:]) - data).max() <= told["scale"] * 0.501
+    assert "stored as" in wedge("info", tmp_path / "v.mrc").out
+    assert wedge("export", tmp_path / "v.mrc", "-o", tmp_path / "w.mrc").code == 0
+    assert np.array_equal(open_volume(tmp_path / "w.mrc").array[:], open_volume(tmp_path / "v.mrc").array[:])
+
+
+def test_order_of_imod_goes_out_and_comes_in(wedge, volume, tmp_path):
+    source, data = volume
+    assert wedge("export", source, "-o", tmp_path / "v.rec", "--axes", "imod", "--mode", "float16").code == 0
+    assert "order of IMOD's tilt" in wedge("info", tmp_path / "v.rec").out
+    with mrcfile.open(tmp_path / "v.rec") as file:
+        assert np.array_equal(file.data, data.transpose(1, 0, 2)[:, ::-1].astype(np.float16))
+    (tmp_path / "v.rec.json").unlink()
+    assert wedge("export", tmp_path / "v.rec", "-o", tmp_path / "w.zarr", "--from-axes", "imod").code == 0
+    assert np.array_equal(open_volume(tmp_path / "w.zarr").array[:], data.astype(np.float16))
+    done = wedge("export", source, "-o", tmp_path / "x.zarr", "--from-axes", "imod")
+    assert (done.code, "leave --from-axes out" in done.error) == (2, True)
+
+
+def test_ome_zarr_of_the_older_version_is_a_store_of_wedge(wedge, volume, tmp_path):
+    source, data = volume
+    path = tmp_path / "v.zarr4.zarr"
+    assert wedge("export", source, "-o", path, "--ome-zarr", "0.4").code == 0
+    assert zarr.open_group(str(path), mode="r").metadata.zarr_format == 2
+    assert "wedge fbp" in json.dumps(json.loads(wedge("info", path, "--json").out)["provenance"]["source"]["command"]).replace('", "', " ")
+    assert wedge("export", path, "-o", tmp_path / "w.mrc").code == 0
+    assert np.array_equal(open_volume(tmp_path / "w.mrc").array[:], data)
+    found = json.loads(wedge("evaluate", path, "--reference", source, "--metric", "psnr", "--json").out)
+    assert found["volumes"][0]["values"]["psnr"] == 140
+    assert wedge("export", source, "-o", path).code == 5
+    assert wedge("export", source, "-o", path, "--overwrite").code == 0
+    assert zarr.open_group(str(path), mode="r").metadata.zarr_format == 3
+    assert wedge("export", source, "-o", tmp_path / "v.zarr" / "inside.zarr").code == 3
+
+
+def test_unfinished_store_of_the_older_version_is_incomplete(tmp_path):
+    with create_volume(tmp_path / "v4.zarr", SHAPE, ome_zarr="0.4") as writer:
+        writer.write_rows(0, np.ones((6, 4, 5)))
+        shutil.copytree(tmp_path / "v4.zarr.partial", tmp_path / "killed.zarr")
+        with pytest.raises(InputError, match="incomplete store"):
+            open_volume(tmp_path / "killed.zarr")
+        writer.commit({})
+    next(file for file in (tmp_path / "v4.zarr" / "0").rglob("*") if file.name.isdigit() and file.is_file()).unlink()
+    with pytest.raises(InputError, match="1 of 1 chunks are missing"):
+        open_volume(tmp_path / "v4.zarr")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["v.mrc", "--mode", "int16"], "expected float32 or float16 or int8"),
+        (["v.mrc", "--axes", "xyz"], "expected zyx or imod"),
+        (["v.zarr2.zarr", "--mode", "int8"], "--mode is for MRC files"),
+        (["v.zarr2.zarr", "--axes", "imod"], "--axes is for MRC files"),
+        (["v.zarr2.zarr", "--ome-zarr", "0.3"], "expected 0.5 or 0.4"),
+        (["v.mrc", "--ome-zarr", "0.4"], "--ome-zarr is for .zarr volumes"),
+    ],
+)
+def test_options_of_another_format_are_refused(wedge, volume, tmp_path, words, message):
+    done = wedge("export", volume[0], "-o", tmp_path / words[0], *words[1:])
+    assert (done.code, message in done.error) == (2, True), done.err
+
+
+def test_tilt_series_have_no_axes_to_turn(wedge, example_data, tmp_path):
+    done = wedge("export", example_data / "needle" / "needle_bin4.mrc", "-o", tmp_path / "t.mrc", "--axes", "imod")
+    assert (done.code, "is for volumes" in done.error) == (2, True)

@@ -281,3 +281,18 @@ def test_array_without_permission_is_not_called_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr("zarr.open_array", closed)
     with pytest.raises(InputError, match="check its permissions"):
         open_volume(tmp_path / "v.zarr")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_type": "int32", "fill_value": 0}, "values of type int32, expected float32"),
+        ({"chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [12, 16, 9]}}}, "do not span z"),
+    ],
+)
+def test_array_of_another_layout_is_refused(tmp_path, changes, message):
+    make_volume(tmp_path / "v.zarr")
+    metadata = json.loads((tmp_path / "v.zarr" / "0" / "zarr.json").read_text())
+    (tmp_path / "v.zarr" / "0" / "zarr.json").write_text(json.dumps(metadata | changes))
+    with pytest.raises(InputError, match=message):
+        open_volume(tmp_path / "v.zarr")

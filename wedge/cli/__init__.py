@@ -45,6 +45,7 @@ COMMANDS = {
     "export": ("wedge.cli.export", "Write a volume in a foreign format."),
     "info": ("wedge.cli.info", "Tell what a file or store holds."),
     "plugins": ("wedge.cli.plugins", "List, show and check plugins."),
+    "cache": ("wedge.cli.cache", "Tell what is cached, or clear it."),
     "benchmark": ("wedge.cli.benchmark", "Measure quality, time and memory on this machine."),
     "demo": ("wedge.cli.demo", "Run the whole pipeline on a small phantom."),
 }

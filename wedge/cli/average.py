@@ -27,6 +27,7 @@ def command(
     """Average volumes, such as reconstructions from different seeds, and tell their spread."""
     from wedge import formats
     from wedge.average import SPREAD_DDOF, average, check_alike
+    from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
 
@@ -43,17 +44,13 @@ def command(
         refuse_existing(path, overwrite=overwrite)
     opened = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in volumes]
     shape, voxel = check_alike(opened)
+    require_space(outputs, shape, on_note=say)
     angles = {volume.tilt_angles_deg for volume in opened}
+    angles_of_all = angles.pop() if len(angles) == 1 else None
     with ExitStack() as stack:
         writers = [
             stack.enter_context(
-                formats.create_volume(
-                    path,
-                    shape,
-                    voxel_size_angstrom=voxel,
-                    tilt_angles_deg=angles.copy().pop() if len(angles) == 1 else None,
-                    overwrite=overwrite,
-                )
+                formats.create_volume(path, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles_of_all, overwrite=overwrite)
             )
             for path in outputs
         ]
@@ -71,7 +68,6 @@ def command(
         "ddof": SPREAD_DDOF,
         "rms_spread": summary.rms_spread,
         "rms_mean": summary.rms_mean,
-        "seconds": record["seconds"],
-        "peak_memory_bytes": record["peak_memory_bytes"],
+        **{key: record[key] for key in ("seconds", "peak_memory_bytes")},
     }
     emit(result, as_json=json, text="\n".join(str(path) for path in outputs))

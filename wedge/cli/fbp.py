@@ -91,8 +91,10 @@ def command(
 def _new_volume(output: Path, series: TiltSeries, overwrite: bool) -> Writer:
     """Begin the volume that explains a tilt series."""
     from wedge import formats
+    from wedge.formats.space import require_space
 
     geometry = series.geometry
+    require_space([output], geometry.volume_shape, on_note=say)
     return formats.create_volume(
         output,
         geometry.volume_shape,

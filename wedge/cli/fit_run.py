@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -152,8 +153,13 @@ class FitRun:
     def _outputs(self, tilts: TiltSeries) -> list[AbstractContextManager[Writer]]:
         """Begin the volume and, where wanted, the spread."""
         from wedge import formats
+        from wedge.formats.space import require_space
 
         geometry = tilts.geometry
+        outputs = [path for path in (self.output, self.std) if path is not None]
+        # A checkpoint of a voxel grid holds it and two moments of it, and is written beside the one before.
+        beside = 2 * 3 * 4 * math.prod(geometry.volume_shape)
+        require_space(outputs, geometry.volume_shape, beside_bytes=beside, on_note=say)
         return [
             formats.create_volume(
                 path,
@@ -162,8 +168,7 @@ class FitRun:
                 tilt_angles_deg=geometry.tilt_angles_deg,
                 overwrite=self.overwrite,
             )
-            for path in (self.output, self.std)
-            if path is not None
+            for path in outputs
         ]
 
     def _input_paths(self, inputs: dict[str, Any]) -> list[Path]:

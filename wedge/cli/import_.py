@@ -28,6 +28,7 @@ def command(
     """Turn a foreign tilt series into a store, with its angles, pixel size and the thickness of the volume to make from it."""
     from wedge import formats
     from wedge.convert import copy_tilts
+    from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
 
@@ -42,6 +43,7 @@ def command(
         "angles": None if list_used is None else str(list_used),
         "thickness": tilts.geometry.volume_shape[0],
     }
+    require_space([output], (tilts.geometry.num_tilts, *tilts.geometry.detector_shape), is_volume=False, copied=True, on_note=say)
     with formats.create_tilts(output, tilts.geometry, simulated=tilts.simulated, overwrite=overwrite) as writer:
         with progress("import", tilts.array.shape[1]) as advance:
             copy_tilts(tilts, writer, on_progress=advance)

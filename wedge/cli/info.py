@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from wedge.cli.common import JsonOption, emit
+from wedge.store_attributes import is_number
 
 _KINDS = {"tilts": "tilt series", "volume": "volume"}
 
@@ -31,6 +32,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("shape", f"{_times(found['shape'])} ({found['axes']}), {found['dtype']}"),
         ("pixel size" if found["kind"] == "tilts" else "voxel size", "unknown" if size is None else f"{size:g} angstrom"),
     ]
+    lines += [(label, found[key]) for label, key in (("stored as", "stored_as"), ("file axes", "file_axes")) if key in found]
     if "num_tilts" in found:
         low, high = found["tilt_range_deg"]
         source = f", from {found['angles_file']}" if "angles_file" in found else ""
@@ -46,22 +48,22 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _made_by(provenance: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what a record tells, as far as it is of the kind that records have."""
     if not provenance:
         return []
-    lines = [("made by", " ".join(provenance.get("command", [])))]
-    facts = []
-    if "started" in provenance:
-        facts.append(f"{provenance['started']}")
-    if "seconds" in provenance:
-        facts.append(f"{provenance['seconds']:g} s")
-    if provenance.get("peak_memory_bytes"):
-        facts.append(f"{provenance['peak_memory_bytes'] / 2**20:.0f} MiB")
+    command, versions = provenance.get("command"), provenance.get("versions")
+    facts = [str(provenance[name]) for name in ("started",) if provenance.get(name)]
+    if is_number(seconds := provenance.get("seconds")):
+        facts.append(f"{seconds:g} s")
+    peak: Any = provenance.get("peak_memory_bytes")
+    if is_number(peak):
+        facts.append(f"{peak / 2**20:.0f} MiB")
     if provenance.get("seed") is not None:
         facts.append(f"seed {provenance['seed']}")
-    versions = provenance.get("versions", {})
-    facts += [f"{name} {versions[name]}" for name in ("wedge", "torch") if name in versions]
+    if isinstance(versions, dict):
+        facts += [f"{name} {versions[name]}" for name in ("wedge", "torch") if name in versions]
     facts += [str(provenance[name]) for name in ("device",) if provenance.get(name)]
-    return [*lines, ("", ", ".join(facts))]
+    return [("made by", " ".join(map(str, command)) if isinstance(command, list) else ""), ("", ", ".join(facts))]
 
 
 def _times(shape: list[int]) -> str:

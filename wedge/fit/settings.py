@@ -15,7 +15,9 @@ from wedge.errors import InputError, UsageError
 from wedge.fit.config import FitConfig, RegularizerChoice
 from wedge.fit.reconstruct import Plugins
 from wedge.formats.mrc import record_path
+from wedge.output import is_zarr
 from wedge.registry import Registry
+from wedge.store_attributes import group_attributes
 
 _CHOICES = ("network", "projector")
 _FIT_KEYS = tuple(name for name in RegularizerChoice.model_fields if name not in ("name", "options"))
@@ -56,7 +58,9 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     try:
         if path.is_dir():
-            data = json.loads((path / "zarr.json").read_text())["attributes"]["wedge"]
+            if not is_zarr(path):
+                raise FileNotFoundError(path)
+            data = group_attributes(path)["wedge"]
         elif path.suffix == ".toml":
             data = tomllib.loads(path.read_text())
         else:

@@ -1,4 +1,4 @@
-"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores, MRC files, and TIFF stacks to be read.
+"""Tilt series and volumes from and to any format, chosen by the suffix: Zarr stores, foreign OME-Zarr too, MRC files, and TIFF to be read.
 
 Everything a user should know about what was assumed goes to ``on_note``, one line each.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from wedge import store
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
-from wedge.formats import mrc, mrc_writer, tiff
+from wedge.formats import foreign_zarr, mrc, mrc_writer, tiff
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
@@ -97,15 +97,19 @@ def _with_thickness(geometry: TiltGeometry, thickness: int) -> TiltGeometry:
     return geometry.with_volume(shape, geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
 
 
-def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, on_note: Note | None = None) -> Volume:
+def open_volume(
+    path: str | Path, *, voxel_size_angstrom: float | None = None, imod_axes: bool = False, on_note: Note | None = None
+) -> Volume:
     """Open a volume; the data stays on disk.
 
     Parameters
     ----------
     path
-        A Zarr store or an MRC file.
+        A Zarr store, an OME-Zarr image of any program, or an MRC file.
     voxel_size_angstrom
         Edge of a voxel; decides over what the file says.
+    imod_axes
+        An MRC file as IMOD's ``tilt`` writes it, see `wedge.formats.mrc.IMOD_AXES`; a record beside it says so by itself.
     on_note
         Told what was assumed.
 
@@ -114,14 +118,17 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
     InputError
         If the file is missing, damaged, incomplete, a tilt series or has NaN, or its voxels are no cubes.
     UsageError
-        If the suffix is unknown.
+        If the suffix is unknown, or ``imod_axes`` is for a store.
     """
     path, note = Path(path), on_note or _ignore
-    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_file(path) else store.open_volume(path)
+    is_file = _is_file(path)
+    if imod_axes and not is_file:
+        raise UsageError(f"axes of IMOD are for MRC files, and a Zarr store names its axes itself: {path}; leave --from-axes out")
+    volume = _open_mrc_volume(path, voxel_size_angstrom, imod_axes) if is_file else _open_zarr_volume(path, voxel_size_angstrom)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_file(path) and voxel_size_angstrom is None)
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=is_file and voxel_size_angstrom is None)
     return volume
 
 
@@ -160,7 +167,7 @@ def kind_of(path: str | Path) -> Kind:
     """
     path = Path(path)
     if not _is_file(path):
-        return store.store_kind(path)
+        return "volume" if foreign_zarr.is_foreign(path) else store.store_kind(path)
     data = read_file(path)
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
 
@@ -213,8 +220,8 @@ def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
     return data.pixel_size_angstrom
 
 
-def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
-    data = read_file(path)
+def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None, imod_axes: bool) -> Volume:
+    data = mrc.read_mrc(path, imod_axes=True) if imod_axes else read_file(path)
     if data.stated_kind == "tilts":
         raise InputError(f"is a tilt series, expected a volume: {path}")
     if not data.stated_kind and (angles := _angles_of(data)):
@@ -225,6 +232,14 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
         size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
     stated = data.record.get("tilt_angles_deg")
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
+
+
+def _open_zarr_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
+    if not foreign_zarr.is_foreign(path):
+        return store.open_volume(path)
+    volume = foreign_zarr.open_foreign_volume(path, voxel_size_angstrom)
+    foreign_zarr.refuse_not_finite(volume)
+    return volume
 
 
 def _angles_of(data: mrc.MrcData) -> str | None:

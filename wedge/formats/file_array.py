@@ -39,6 +39,8 @@ class FileArray:
         Bytes before the first value.
     axes
         Which stored axis is z (or view), y and x. Where they are exchanged, the file is mapped for each read after all.
+    z_falls
+        True where z falls along its stored axis.
     """
 
     path: Path
@@ -46,6 +48,7 @@ class FileArray:
     stored_shape: tuple[int, int, int]
     offset: int
     axes: tuple[int, int, int] = (0, 1, 2)
+    z_falls: bool = False
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -55,9 +58,10 @@ class FileArray:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read a part; one integer or slice per axis, missing ones are whole."""
-        if self.axes != (0, 1, 2):
+        if self.axes != (0, 1, 2) or self.z_falls:
             mapped = np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.stored_shape)
-            return np.array(mapped.transpose(self.axes)[key])
+            ordered = mapped.transpose(self.axes)
+            return np.array((ordered[::-1] if self.z_falls else ordered)[key])
         sections, rows, columns = full_key(key)
         num_sections, num_rows, _ = self.stored_shape
         wanted_sections, wanted_rows = np.arange(num_sections)[sections], np.arange(num_rows)[rows]

@@ -1,6 +1,5 @@
-"""MRC files as memory-mapped arrays, with what their headers say and what they leave open."""
+"""MRC files as arrays that stay on disk, with what their headers say and what they leave open."""
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +14,9 @@ from wedge.data import ArrayLike3D
 from wedge.errors import InputError
 from wedge.formats.extended_header import ExtendedHeader, read_extended_header
 from wedge.formats.file_array import FileArray
+from wedge.formats.mrc_values import DensityArray, values_of
+from wedge.geometry import TiltGeometry
+from wedge.store_attributes import is_number, read_json
 
 SUFFIXES = (".mrc", ".st", ".ali", ".rec", ".mrcs")
 _SUFFIX_KINDS: dict[str, Literal["tilts", "volume"]] = {".st": "tilts", ".ali": "tilts", ".mrcs": "tilts", ".rec": "volume"}
@@ -22,8 +24,14 @@ _HEADER_BYTES = 1024
 _MODES = (0, 1, 2, 3, 4, 6, 12, 101)
 _BIG_ENDIAN_STAMP = 0x11
 _COMPRESSED = (b"\x1f\x8b", b"BZh")
-_IMOD_STAMP = 1146047817
+IMOD_STAMP, SIGNED_BYTES = 1146047817, 1
 _VOLUME_STACKS = range(401, 631)
+IMOD_AXES = "imod"
+"""What a record calls the order of a volume as IMOD's ``tilt`` writes it: sections along y, rows along falling z, columns along x, with the
+axes of the header left at their usual numbers. IMOD's ``trimvol -rx`` and ``clip rotx``, a rotation by -90 degrees around x, make of row k
+of section j the row j of section n-1-k (``clip_proc.c``): that is the order (z, y, x), and no mirror image. ``tilt`` itself takes the sine
+of the tilt angle negative along its rows, so that z rises as in wedge for the same angles."""
+_TURNED = (1, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -75,8 +83,15 @@ def suffix_kind(path: Path) -> Literal["tilts", "volume"] | None:
     return _SUFFIX_KINDS.get(path.suffix.lower())
 
 
-def read_mrc(path: str | Path) -> MrcData:
-    """Open an MRC file of any real mode; its header is read and its data is mapped.
+def read_mrc(path: str | Path, *, imod_axes: bool = False) -> MrcData:
+    """Open an MRC file of any real mode; its header is read, its data stays on disk.
+
+    Parameters
+    ----------
+    path
+        The file.
+    imod_axes
+        The file has the axes that IMOD's ``tilt`` writes, see `IMOD_AXES`. The record of a file that wedge wrote says so itself.
 
     Raises
     ------
@@ -95,10 +110,16 @@ def read_mrc(path: str | Path) -> MrcData:
     needed, present = offset + math.prod(shape) * dtype.itemsize, path.stat().st_size
     if present < needed:
         raise InputError(f"truncated MRC file: {path} holds {present} of {needed} bytes; copy it anew")
-    array = FileArray(path, dtype, shape, offset, _axes(header))
-    record = _read_record(path, array.shape)
+    record = _read_record(path, shape)
+    imod_axes = imod_axes or record.get("axes") == IMOD_AXES
+    array = FileArray(path, dtype, shape, offset, _TURNED, True) if imod_axes else FileArray(path, dtype, shape, offset, _axes(header))
+    spacing = _spacing(header)
+    if imod_axes and spacing is not None:
+        spacing = spacing[1], spacing[0], spacing[2]
+    values = values_of(record, dtype)
+    densities = array if values is None else DensityArray(array, values)
     kind = record.get("kind") or suffix_kind(path)
-    return MrcData(path, array, _spacing(header), kind, record, read_extended_header(path, header))
+    return MrcData(path, densities, spacing, kind, record, read_extended_header(path, header))
 
 
 def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Iterable[int] | None = None) -> None:
@@ -167,7 +188,7 @@ def _dtype(header: Any, path: Path) -> np.dtype[Any]:
     extra = header["extra2"].tobytes()
     order: Any = header.dtype["nx"].byteorder
     stamp, flags = np.frombuffer(extra, np.dtype("i4").newbyteorder(order), count=2, offset=40)
-    if mode == 0 and stamp == _IMOD_STAMP and not flags & 1:
+    if mode == 0 and stamp == IMOD_STAMP and not flags & SIGNED_BYTES:
         return np.dtype(np.uint8)  # IMOD's bytes are unsigned unless it says otherwise
     return np.dtype(dtype).newbyteorder(order)
 
@@ -188,10 +209,23 @@ def _spacing(header: Any) -> tuple[float, float, float] | None:
     return (z, y, x) if all(math.isfinite(s) and s > 0 for s in (y, x)) else None
 
 
-def _read_record(path: Path, shape: tuple[int, ...]) -> dict[str, Any]:
+def _read_record(path: Path, stored_shape: tuple[int, int, int]) -> dict[str, Any]:
     """Read the record beside a file; one that is damaged or belongs to another array says nothing."""
     try:
-        record = json.loads(record_path(path).read_text())["wedge"]
-        return record if tuple(record["shape"]) == shape and record["kind"] in ("tilts", "volume") else {}
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(record_path(path))["wedge"]
+        z, y, x = record["shape"]
+        stated = (y, z, x) if record.get("axes") == IMOD_AXES else (z, y, x)
+        return record if stated == stored_shape and _is_sound(record) else {}
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Say whether all that is used of a record is of the right kind."""
+    angles, provenance = record.get("tilt_angles_deg"), record.get("provenance", {})
+    if record["kind"] == "tilts":
+        TiltGeometry.from_json(record["geometry"])
+    elif record["kind"] != "volume":
+        return False
+    plausible = angles is None or (isinstance(angles, list) and bool(angles) and all(is_number(a) and abs(a) <= 180 for a in angles))
+    return plausible and isinstance(provenance, dict)
