@@ -15,7 +15,6 @@ from wedge.fit.begin import begin, sample_of
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import split_parts
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
 from wedge.fit.run_dir import LOG_NAME
@@ -155,7 +154,7 @@ def _reconstruct_network(
 ) -> Reconstruction:
     config, units, device = job.config, job.units, job.device
     before = resident_bytes()
-    parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, device)
+    parts = build_projectors(job.parts, job.plugins, {1, config.oversampling}, device)
     try:
         noise_std = float(job.chosen.get("noise_std", 0.0))
         fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, max(0, resident_bytes() - before), noise_std)
