@@ -16,13 +16,13 @@ from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.spectrum import measure
+from wedge.fit.spectrum import NOISE_FREE, measure
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS
 from wedge.formats.window import trimmed
 
-_NOISE_FREE, _NOISY = 1000.0, 20.0
-"""Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
+_NOISY = 20.0
+"""Signal to noise below which one fit is not enough."""
 
 
 def begin(
@@ -108,7 +108,7 @@ def _kind(job: Job, say: Callable[[str], None]) -> str:
     sample = sample_of(job)
     spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
     ratio = spectrum.signal_to_noise
-    job.noise_std = spectrum.noise_variance**0.5 if ratio < _NOISE_FREE else 0.0
+    job.noise_std = spectrum.noise_variance**0.5 if ratio < NOISE_FREE else 0.0
     job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
     say(f"signal to noise in the views about {ratio:.3g}")
     can_judge = bool(views_to_judge_by(job.wide.geometry.tilt_angles_deg))
