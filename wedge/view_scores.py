@@ -57,6 +57,8 @@ def evaluate_views(
     groups = view_groups(errors)
     values = {SCORE: score_of(errors)}
     for name, chosen in groups.items():
+        if name == "inner" and not groups["outermost"].any():
+            continue
         values |= {f"{name}.{key}": value for key, value in errors.summary(chosen).items() if math.isfinite(value)}
     values["views.signal-to-noise"] = float(noise["signal_to_noise"])
     notes = {SCORE: score_note(errors, groups)}
@@ -71,7 +73,7 @@ def view_groups(errors: ViewErrors) -> "dict[str, NDArray[np.bool_]]":
     angles, unseen = errors.tilt_angles_deg, errors.unseen
     seen = angles[~unseen]
     beyond = unseen & ((angles < seen.min()) | (angles > seen.max())) if seen.size else np.zeros_like(unseen)
-    return {"unseen": unseen, "inner": unseen & ~beyond, "outermost": beyond, "seen": ~unseen}
+    return {"unseen": unseen, "outermost": beyond, "inner": unseen & ~beyond, "seen": ~unseen}
 
 
 def score_of(errors: ViewErrors) -> float:
@@ -96,7 +98,9 @@ def score_note(errors: ViewErrors, groups: "dict[str, NDArray[np.bool_]]") -> st
     said = f"relative error of {count['unseen']} unseen views of {len(errors.unseen)}, {count['outermost']} of them beyond those seen; "
     if not count["outermost"]:
         said += "none is, so it says little of the missing wedge: --hold-out-views extremes; "
-    return said + "lower is better; it ranks volumes with the same unseen views"
+    if errors.noise_power > 0:
+        said += f"noise alone makes about {errors.noise_error(errors.unseen):.4g}; "
+    return said + "lower is better, for volumes with the same unseen views"
 
 
 def _over_angle(errors: ViewErrors) -> Curve:
