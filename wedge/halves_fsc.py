@@ -23,6 +23,7 @@ FIXED_THRESHOLD = 0.143
 HALF_ANGLE_DEG = 30.0
 _BLOCK = 8
 _NO_POWER = 1e-20
+_LEAST_FREQUENCIES = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class ShellCurve:
     correlation
         ``(shell,)``; NaN where the region has no frequency in a shell.
     independent
-        ``(shell,)``: independent frequencies, of a pair of Friedel mates one, less what the taper blends.
+        ``(shell,)``: independent frequencies, of a pair of Friedel mates one, less what the taper blends. What is not there correlates
+        by chance, by the inverse root of twice as many.
     """
 
     correlation: "NDArray[np.float64]"
@@ -86,7 +88,9 @@ class HalvesFsc:
         """
         curve = self.curves[region]
         limit = curve.half_bit if threshold == "half-bit" else np.full_like(curve.correlation, FIXED_THRESHOLD)
-        frequency = first_crossing(self.frequency, curve.correlation - limit, 1 / min(self.shape))
+        # Of fewer than two frequencies nothing can be said.
+        known = np.where(curve.independent >= _LEAST_FREQUENCIES, curve.correlation, np.nan)
+        frequency = first_crossing(self.frequency, known - limit, 1 / min(self.shape))
         size = 1.0 if self.voxel_size_angstrom is None else self.voxel_size_angstrom
         return size / frequency if frequency else math.nan
 
@@ -193,7 +197,7 @@ def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
         slices = read_slices(volume, rows.start, rows.stop)
         refuse_not_finite(slices, volume.name, rows)
         density[:, rows.start : rows.stop] = slices.transpose(1, 0, 2)
-    mean = float(density.mean(dtype=np.float64))
-    if not float(np.abs(density - np.float32(mean)).max()) > 1e-7 * abs(mean):
+    mean = float((density * taper).sum() / taper.sum())
+    if not float(np.abs(density - np.float32(mean)).max()) > 1e-6 * abs(mean):
         raise InputError(f"the volume is constant, {mean:g} everywhere: {volume.name}; nothing can be compared with it")
     return torch.fft.rfftn(torch.from_numpy(((density - mean) * taper).astype(np.float32)))

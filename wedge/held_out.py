@@ -25,10 +25,15 @@ _SAME_ANGLE_DEG = 0.01
 
 @dataclass(frozen=True)
 class Views:
-    """Views of a series beside those that a volume predicts, ``(tilt, y, x)`` float32 both."""
+    """Views of a series beside those that a volume predicts, ``(tilt, y, x)`` float32, and those of a box of density 1, ``(tilt, x)``."""
 
     measured: "NDArray[np.float32]"
     predicted: "NDArray[np.float32]"
+    box: "NDArray[np.float32]"
+
+    def fitted(self, scale: float, density: float, offset: float) -> "NDArray[np.float32]":
+        """Return the predicted views of ``scale * volume + density``, plus an offset."""
+        return np.asarray(scale * self.predicted + (density * self.box + offset)[:, None], dtype=np.float32)
 
 
 def unseen_views(volume: Volume, tilts: TiltSeries, places: Sequence[int], unseen: Sequence[int] | None = None) -> "NDArray[np.bool_]":
@@ -83,9 +88,12 @@ def predict_views(
     """
     num_rows = int(volume.array.shape[1])
     shape = (tilts.geometry.num_tilts, *tilts.geometry.detector_shape)
-    views = Views(np.empty(shape, np.float32), np.empty(shape, np.float32))
+    num_z, _, num_x = (int(n) for n in volume.array.shape)
     with torch.no_grad():
-        for rows in slab_ranges(num_rows, chunk_rows((int(volume.array.shape[0]), num_rows, int(volume.array.shape[2])))):
+        box = projector.project(torch.ones((1, num_z, num_x), device=device))[0].cpu().numpy()
+    views = Views(np.empty(shape, np.float32), np.empty(shape, np.float32), box)
+    with torch.no_grad():
+        for rows in slab_ranges(num_rows, chunk_rows((num_z, num_rows, num_x))):
             slices, sinograms = read_slices(volume, rows.start, rows.stop), read_sinograms(tilts, rows.start, rows.stop)
             refuse_not_finite(slices, volume.name, rows)
             refuse_not_finite(sinograms, tilts.name, rows)
@@ -97,20 +105,26 @@ def predict_views(
     return views
 
 
-def fit_on(views: Views, chosen: "NDArray[np.bool_]") -> tuple[float, float]:
-    """Return scale and offset that bring the chosen predicted views closest to the measured ones.
+def fit_on(views: Views, chosen: "NDArray[np.bool_]") -> tuple[float, float, float]:
+    """Return scale and constant of the density, and offset of the intensities, that bring chosen predicted views closest to the measured.
 
     Raises
     ------
     InputError
         If the chosen measured views are constant.
     """
-    a, b = (stack[chosen].astype(np.float64).ravel() for stack in (views.predicted, views.measured))
-    if not b.std() > 1e-12 * max(abs(b.mean()), 1e-300):
+    measured = views.measured[chosen].astype(np.float64)
+    if not measured.std() > 1e-12 * max(abs(measured.mean()), 1e-300):
         raise InputError("the views are constant: nothing can be compared with them")
-    variance = float(a.var())
-    scale = float(((a - a.mean()) * (b - b.mean())).mean() / variance) if variance > 1e-14 * float(np.square(a).mean()) else 0.0
-    return scale, float(b.mean() - scale * a.mean())
+    predicted = views.predicted[chosen].astype(np.float64)
+    box = np.broadcast_to(views.box[chosen].astype(np.float64)[:, None], measured.shape)
+    columns = (predicted, box, np.ones(()))
+    normal = np.array([[float((a * b).sum()) if np.ndim(a * b) else float(measured.size) for a in columns] for b in columns])
+    target = np.array([float((column * measured).sum()) for column in columns])
+    size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    # What the views cannot tell apart, as a box as wide as the detector from an offset, is shared out.
+    found = np.linalg.pinv(normal / size / size[:, None], rcond=1e-9) @ (target / size) / size
+    return float(found[0]), float(found[1]), float(found[2])
 
 
 @dataclass(frozen=True)
@@ -191,8 +205,8 @@ def _mean(values: "NDArray[np.float64]") -> float:
 
 def errors_of(views: Views, tilts: TiltSeries, unseen: "NDArray[np.bool_]", noise_power: float) -> ViewErrors:
     """Return the errors of all views after one fit of intensities on the views that the volume has seen; on all where it has seen none."""
-    scale, offset = fit_on(views, ~unseen if not unseen.all() else unseen)
-    rings = ring_sums(scale * views.predicted + offset, views.measured, offset, edge_taper(views.measured.shape[1:]))
+    scale, density, offset = fit_on(views, ~unseen if not unseen.all() else unseen)
+    rings = ring_sums(views.fitted(scale, density, offset), views.measured, offset, edge_taper(views.measured.shape[1:]))
     return ViewErrors(np.asarray(tilts.geometry.tilt_angles_deg), unseen, rings, noise_power)
 
 

@@ -48,12 +48,12 @@ class RingSums:
 
 
 def edge_taper(shape: tuple[int, ...]) -> "NDArray[np.float64]":
-    """Return a window that is 1 within and falls to nearly 0 over the outer tenth of each side, by half a cosine; 1 on sides of one."""
+    """Return a window that is 1 within and falls to 0 over the outer tenth of each side, by half a cosine; 1 all along short sides."""
     window = np.ones(())
     for length in shape:
-        width = max(1, round(_TAPERED * length)) if length > 2 else 0
+        width = round(_TAPERED * length)
         axis = np.ones(length)
-        edge = 0.5 - 0.5 * np.cos(np.pi * (np.arange(width) + 0.5) / max(width, 1))
+        edge = 0.5 - 0.5 * np.cos(np.pi * np.arange(width) / max(width, 1))
         axis[:width], axis[length - width :] = edge, edge[::-1]
         window = window[..., None] * axis
     return window
@@ -78,7 +78,7 @@ def ring_sums(predicted: "NDArray[np.floating]", measured: "NDArray[np.floating]
     for ours, theirs in zip(predicted, measured, strict=True):
         a, b = (view.astype(np.float64) for view in (ours, theirs))
         difference, signal = (weights * np.abs(spectrum(view)) ** 2 / loss for view in (b - a, b - offset))
-        a, b = spectrum(a - a.mean()), spectrum(b - b.mean())
+        a, b = (spectrum(view - float((view * taper).sum() / taper.sum())) for view in (a, b))
         products = [part * weights / loss for part in ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)]
         rings.append([np.bincount(which, part.ravel(), number + 1)[:number].astype(np.float64) for part in products])
         totals.append([float(part.sum()) for part in (difference, signal, difference * ramp, signal * ramp)])
