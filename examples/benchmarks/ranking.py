@@ -1,6 +1,6 @@
 """Whether scores that know no truth rank reconstructions as the hidden truth does.
 
-    python examples/benchmarks/ranking.py [--seed S] [--tiny] [--work DIR]
+    python examples/benchmarks/ranking.py [--seed S] [--tiny] [--work DIR] [--reuse]
 
 Of each phantom some dozens of reconstructions are made with different filters, networks, passes, blurs, weights and methods, all without a
 tenth of the views and the outermost two. ``wedge evaluate`` scores them by views and by halves alone, and by the truth; the tables hold
@@ -83,7 +83,7 @@ def quick(*words: object) -> dict[str, Any]:
     return json.loads(out.getvalue())
 
 
-def phantoms(seed: int, tiny: bool, work: Path) -> dict[str, tuple[Path, Path]]:
+def phantoms(seed: int, tiny: bool, work: Path, reuse: bool) -> dict[str, tuple[Path, Path]]:
     """Make the phantoms, and return truth and tilt series of each."""
     made = {}
     spheres = (12, 24, 32) if tiny else (16, 48, 64)
@@ -91,36 +91,41 @@ def phantoms(seed: int, tiny: bool, work: Path) -> dict[str, tuple[Path, Path]]:
         folder = work / f"spheres-{eta:g}"
         noise = ["--noise", "poisson", "--eta", eta] if eta else []
         sizes = ["--shape", *spheres, "--num-tilts", 41, "--tilt-range", -60, 60]
-        quick("simulate-spheres", "-o", folder, *sizes, *noise, "--seed", seed, "--overwrite")
+        if not (reuse and (folder / "tilts.zarr").exists()):
+            quick("simulate-spheres", "-o", folder, *sizes, *noise, "--seed", seed, "--overwrite")
         made[name] = (folder / "volume.zarr", folder / "tilts.zarr")
     if not tiny:
         folder = work / "proteins"
-        make_proteins(folder, (32, 48, 64), snr=0.25, seed=seed)
+        if not (reuse and (folder / "tilts.zarr").exists()):
+            make_proteins(folder, (32, 48, 64), snr=0.25, seed=seed)
         made["proteins, signal-to-noise 0.25"] = (folder / "truth.zarr", folder / "tilts.zarr")
     return made
 
 
-def make(tilts: Path, name: str, out: Path) -> list[Path]:
+def make(tilts: Path, name: str, out: Path, reuse: bool) -> list[Path]:
     """Make one reconstruction and its halves without the held-out views, and another seed's where there are seeds; return the volumes."""
     halves = [out.with_name(f"{out.stem}-{half}.zarr") for half in ("even", "odd")]
+    other = out.with_name(f"{out.stem}-seed.zarr")
+    seeds = [] if name in FBP or "adaptive" in name or name == "stack" else [other]
+    volumes = [out, *halves, *seeds]
+    if reuse and all(volume.exists() for volume in volumes):
+        return volumes
     common = ["--halves", *halves, "--overwrite"]
     if name in FBP:
         series = open_tilts(tilts)
         held = ",".join(map(str, views_to_hold_out(series, HOLD_OUT, "extremes")))
         quick("fbp", tilts, "-o", out, *FBP[name], "--exclude-views", held, *common)
-        return [out, *halves]
+        return volumes
     held_out = ["--hold-out", HOLD_OUT, "--hold-out-views", "extremes"]
     quick("reconstruct", tilts, "-o", out, *FITS[name], *held_out, *common)
-    if "adaptive" in name or name == "stack":
-        return [out, *halves]
-    other = out.with_name(f"{out.stem}-seed.zarr")
-    quick("reconstruct", tilts, "-o", other, *FITS[name], *held_out, "--seed", 1, "--overwrite")
-    return [out, *halves, other]
+    for volume in seeds:
+        quick("reconstruct", tilts, "-o", volume, *FITS[name], *held_out, "--seed", 1, "--overwrite")
+    return volumes
 
 
-def scored(tilts: Path, truth: Path, name: str, out: Path) -> dict[str, Any]:
+def scored(tilts: Path, truth: Path, name: str, out: Path, reuse: bool) -> dict[str, Any]:
     """Return a row: what is found without and with the truth."""
-    volume, even, odd, *other = make(tilts, name, out)
+    volume, even, odd, *other = make(tilts, name, out, reuse)
     told = quick("evaluate", volume, *other, "--tilts", tilts, "--halves", even, odd)
     found = told["volumes"][0]["values"] | told["halves"]["values"]
     known = quick("evaluate", volume, "--reference", truth, "--metric", "psnr", "--metric", "fsc")["volumes"][0]["values"]
@@ -150,14 +155,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help=f"of the phantoms; from {FIRST_TUNING_SEED} on for choosing a score")
     parser.add_argument("--tiny", action="store_true", help="a few reconstructions of small spheres, in seconds")
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--reuse", action="store_true", help="take the volumes that are in the folder")
     args = parser.parse_args()
     work = args.work or Path(tempfile.mkdtemp(prefix="wedge-ranking-"))
     names = TINY if args.tiny else (*FBP, *FITS)
     ranks, volumes, started = [], [], time.monotonic()
-    for phantom, (truth, tilts) in phantoms(args.seed, args.tiny, work).items():
+    for phantom, (truth, tilts) in phantoms(args.seed, args.tiny, work, args.reuse).items():
         rows = []
         for place, name in enumerate(names):
-            rows.append(scored(tilts, truth, name, tilts.parent / f"{place}.zarr"))
+            rows.append(scored(tilts, truth, name, tilts.parent / f"{place}.zarr", args.reuse))
             print(f"{time.monotonic() - started:.0f} s: {phantom}, {name}", file=sys.stderr, flush=True)
         ranks += agreements(phantom, rows)
         volumes += [{"phantom": phantom, **row} for row in rows]

@@ -19,14 +19,14 @@ from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 from wedge.spheres import chords, make_spheres
 
-SHAPE = (8, 16, 16)
+SHAPE = (8, 12, 16)
 ANGLES = (*np.linspace(-60, 60, 19)[::2], *np.linspace(-60, 60, 19)[1::2])
 SMALL = {"projector": {"name": "torch", "options": {"cache": False}}, "network": {"name": "voxel"}, "hold_out": 0.2}
 FITS = {
     "network": {"method": "network", "passes": 3},
     "margin": {"method": "network", "passes": 3, "margin": 8},
     "adaptive": {"method": "adaptive", "positivity": "off"},
-    "stack": {"method": "stack", "passes": 2},
+    "stack": {"method": "stack", "passes": 1},
     "tuned": {"method": "network", "passes": 2, "tune": ["regularizer"]},
 }
 
@@ -59,7 +59,7 @@ def fit(tilts: TiltSeries, folder, settings: dict, **options):
 @pytest.mark.parametrize("kind", FITS)
 @pytest.mark.parametrize("with_half", [False, True])
 def test_held_out_views_change_nothing_in_the_result_bit_for_bit(tilts, tmp_path, kind, with_half):
-    if with_half and kind in ("margin", "tuned"):
+    if with_half and kind in ("margin", "tuned", "stack"):
         pytest.skip("one kind of each is enough")
     settings = FITS[kind] | {"hold_out_views": "extremes"}
     held = views_to_hold_out(tilts, 0.2, "extremes")
@@ -98,7 +98,7 @@ def test_the_outermost_or_any_by_place_are_held_out_beside_those_spread(tilts):
 
 
 def test_places_are_those_in_the_stack_whatever_is_left_out_cropped_and_binned(tilts):
-    part = window(select_views(tilts, exclude_views=(0, 3)), crop_y=(2, 14), factor=2)
+    part = window(select_views(tilts, exclude_views=(0, 3)), crop_y=(2, 8), factor=2)
     assert places_in_stack(part.array) == tuple(place for place in range(19) if place not in (0, 3))
     (view,) = views_to_hold_out(part, 0.0, (7,))
     kept, held = without_held_out(part, [view])
