@@ -180,7 +180,8 @@ def main() -> None:
     )
     prefix = "tuning_" if args.seed >= FIRST_TUNING_SEED else ""
     kind = "tuning" if args.seed >= FIRST_TUNING_SEED else "reporting"
-    of = f"{kind} seed {args.seed}, {len(names)} reconstructions of each phantom, 41 tilts in +-60, a tenth and the outermost two unseen; Poisson noise 0.3, proteins at signal-to-noise 0.25"
+    of = f"{kind} seed {args.seed}, {len(names)} reconstructions of each phantom, 41 tilts in +-60, a tenth and the outermost two unseen; "
+    of += "Poisson noise 0.3 of spheres, signal-to-noise 0.25 of proteins"
     better = dict.fromkeys(TRUTHS, "higher")
     path = write_results(f"{prefix}ranking{suffix}", {"case": f"rank correlation with the truth: {of}", "rows": ranks})
     write_results(f"{prefix}ranking{suffix}_volumes", {"case": f"scores of each reconstruction: {of}", "rows": volumes})
