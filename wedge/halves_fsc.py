@@ -12,9 +12,9 @@ import torch
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.fourier import frequency_grid, half_bit_threshold, missing_mask, shell_index
-from wedge.intensity import common_shape, refuse_not_finite
+from wedge.intensity import common_shape
 from wedge.rings import edge_taper
-from wedge.slabs import chunk_rows, read_slices, slab_ranges
+from wedge.slabs import chunk_rows, read_block, slab_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,9 +194,10 @@ def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
     nz, ny, nx = (int(n) for n in volume.array.shape)
     density = np.empty((nz, ny, nx), dtype=np.float32)
     for rows in slab_ranges(ny, chunk_rows((nz, ny, nx))):
-        slices = read_slices(volume, rows.start, rows.stop)
-        refuse_not_finite(slices, volume.name, rows)
-        density[:, rows.start : rows.stop] = slices.transpose(1, 0, 2)
+        density[:, rows.start : rows.stop] = read_block(volume.array, volume.name, rows.start, rows.stop)
+    finite = np.isfinite(density).all(axis=(0, 2))
+    if not finite.all():
+        raise InputError(f"NaN or infinite values in {volume.name}, y-row {int(np.argmin(finite))}: make it anew or mend it")
     mean = float((density * taper).sum() / taper.sum())
     if not float(np.abs(density - np.float32(mean)).max()) > 1e-6 * abs(mean):
         raise InputError(f"the volume is constant, {mean:g} everywhere: {volume.name}; nothing can be compared with it")

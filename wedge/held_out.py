@@ -25,7 +25,7 @@ _SAME_ANGLE_DEG = 0.01
 
 @dataclass(frozen=True)
 class Views:
-    """Views of a series beside those that a volume predicts, ``(tilt, y, x)`` float32, and those of a box of density 1, ``(tilt, x)``."""
+    """Views of a series beside those that a volume predicts, ``(y, tilt, x)`` float32, and those of a box of density 1, ``(tilt, x)``."""
 
     measured: "NDArray[np.float32]"
     predicted: "NDArray[np.float32]"
@@ -33,7 +33,7 @@ class Views:
 
     def fitted(self, scale: float, density: float, offset: float) -> "NDArray[np.float32]":
         """Return the predicted views of ``scale * volume + density``, plus an offset."""
-        return np.asarray(scale * self.predicted + (density * self.box + offset)[:, None], dtype=np.float32)
+        return np.asarray(scale * self.predicted + density * self.box + offset, dtype=np.float32)
 
 
 def unseen_views(volume: Volume, tilts: TiltSeries, places: Sequence[int], unseen: Sequence[int] | None = None) -> "NDArray[np.bool_]":
@@ -87,7 +87,7 @@ def predict_views(
     Both stacks are kept in main memory: rings go through whole views, the files through rows.
     """
     num_rows = int(volume.array.shape[1])
-    shape = (tilts.geometry.num_tilts, *tilts.geometry.detector_shape)
+    shape = (num_rows, tilts.geometry.num_tilts, tilts.geometry.detector_shape[1])
     num_z, _, num_x = (int(n) for n in volume.array.shape)
     with torch.no_grad():
         box = projector.project(torch.ones((1, num_z, num_x), device=device))[0].cpu().numpy()
@@ -97,9 +97,8 @@ def predict_views(
             slices, sinograms = read_slices(volume, rows.start, rows.stop), read_sinograms(tilts, rows.start, rows.stop)
             refuse_not_finite(slices, volume.name, rows)
             refuse_not_finite(sinograms, tilts.name, rows)
-            predicted = projector.project(torch.from_numpy(slices).to(device)).cpu().numpy()
-            views.predicted[:, rows.start : rows.stop] = predicted.transpose(1, 0, 2)
-            views.measured[:, rows.start : rows.stop] = sinograms.transpose(1, 0, 2)
+            views.predicted[rows.start : rows.stop] = projector.project(torch.from_numpy(slices).to(device)).cpu().numpy()
+            views.measured[rows.start : rows.stop] = sinograms
             if on_progress is not None:
                 on_progress(len(rows))
     return views
@@ -113,11 +112,11 @@ def fit_on(views: Views, chosen: "NDArray[np.bool_]") -> tuple[float, float, flo
     InputError
         If the chosen measured views are constant.
     """
-    measured = views.measured[chosen].astype(np.float64)
+    measured = views.measured[:, chosen].astype(np.float64)
     if not measured.std() > 1e-12 * max(abs(measured.mean()), 1e-300):
         raise InputError("the views are constant: nothing can be compared with them")
-    predicted = views.predicted[chosen].astype(np.float64)
-    box = np.broadcast_to(views.box[chosen].astype(np.float64)[:, None], measured.shape)
+    predicted = views.predicted[:, chosen].astype(np.float64)
+    box = np.broadcast_to(views.box[chosen].astype(np.float64), measured.shape)
     columns = (predicted, box, np.ones(()))
     normal = np.array([[float((a * b).sum()) if np.ndim(a * b) else float(measured.size) for a in columns] for b in columns])
     target = np.array([float((column * measured).sum()) for column in columns])
@@ -206,7 +205,7 @@ def _mean(values: "NDArray[np.float64]") -> float:
 def errors_of(views: Views, tilts: TiltSeries, unseen: "NDArray[np.bool_]", noise_power: float) -> ViewErrors:
     """Return the errors of all views after one fit of intensities on the views that the volume has seen; on all where it has seen none."""
     scale, density, offset = fit_on(views, ~unseen if not unseen.all() else unseen)
-    rings = ring_sums(views.fitted(scale, density, offset), views.measured, offset, edge_taper(views.measured.shape[1:]))
+    rings = ring_sums(views.fitted(scale, density, offset), views.measured, offset, edge_taper(tilts.geometry.detector_shape))
     return ViewErrors(np.asarray(tilts.geometry.tilt_angles_deg), unseen, rings, noise_power)
 
 

@@ -60,8 +60,8 @@ def edge_taper(shape: tuple[int, ...]) -> "NDArray[np.float64]":
 
 
 def ring_sums(predicted: "NDArray[np.floating]", measured: "NDArray[np.floating]", offset: float, taper: "NDArray[np.float64]") -> RingSums:
-    """Compare views ``(tilt, y, x)`` that are in the same units; ``offset`` is the intensity of an empty ray."""
-    num_y, num_x = measured.shape[1:]
+    """Compare views ``(y, tilt, x)`` that are in the same units; ``offset`` is the intensity of an empty ray."""
+    num_y, num_tilts, num_x = measured.shape
     index, number = shell_index((num_y, num_x), real=True)
     friedel = np.full(num_x // 2 + 1, 2.0)
     friedel[0] = 1.0
@@ -75,14 +75,14 @@ def ring_sums(predicted: "NDArray[np.floating]", measured: "NDArray[np.floating]
 
     rings: list[list[NDArray[np.float64]]] = []
     totals: list[list[float]] = []
-    for ours, theirs in zip(predicted, measured, strict=True):
-        a, b = (view.astype(np.float64) for view in (ours, theirs))
+    for tilt in range(num_tilts):
+        a, b = (views[:, tilt].astype(np.float64) for views in (predicted, measured))
         difference, signal = (weights * np.abs(spectrum(view)) ** 2 / loss for view in (b - a, b - offset))
-        a, b = (spectrum(view - float((view * taper).sum() / taper.sum())) for view in (a, b))
-        products = [part * weights / loss for part in ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2)]
+        ours, theirs = (spectrum(view - float((view * taper).sum() / taper.sum())) for view in (a, b))
+        products = [part * weights / loss for part in ((ours * theirs.conj()).real, np.abs(ours) ** 2, np.abs(theirs) ** 2)]
         rings.append([np.bincount(which, part.ravel(), number + 1)[:number].astype(np.float64) for part in products])
         totals.append([float(part.sum()) for part in (difference, signal, difference * ramp, signal * ramp)])
-    cross, power_a, power_b = np.asarray(rings).transpose(1, 0, 2)
+    cross, power_a, power_b = (np.array([each[kind] for each in rings]) for kind in range(3))
     count = np.bincount(which, weights.ravel(), number + 1)[:number].astype(np.float64)
     frequency = np.arange(number) / max(num_y, num_x)
     whole = np.asarray(totals).T

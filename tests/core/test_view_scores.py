@@ -88,7 +88,7 @@ def test_inner_views_alone_are_told_to_say_little_of_the_wedge() -> None:
 
 
 def test_power_and_noise_of_rings_have_the_variance_of_white_noise() -> None:
-    noise = np.random.default_rng(0).normal(scale=3.0, size=(20, 40, 50))
+    noise = np.random.default_rng(0).normal(scale=3.0, size=(40, 20, 50))
     sums = ring_sums(np.zeros_like(noise), noise, 0.0, edge_taper((40, 50)))
     inner = (sums.frequency > 0.1) & (sums.frequency < 0.5)
     assert (sums.measured.mean(axis=0) / sums.count)[inner] == pytest.approx(9.0, rel=0.1)
