@@ -145,7 +145,7 @@ class ViewErrors:
     rings: RingSums
     noise_power: float
 
-    def error(self, chosen: "NDArray[np.bool_]", weight: str = "ramp", angular: bool = False) -> float:
+    def error(self, chosen: "NDArray[np.bool_]", weight: str = "plain", angular: bool = False) -> float:
         """Return the relative error of the chosen views together; NaN where there is none.
 
         ``weight`` is plain, or ramp: power times frequency across the tilt axis, as views make up a volume. ``angular``: each view counts
@@ -157,7 +157,7 @@ class ViewErrors:
         difference, measured = (getattr(self.rings, f"{name}_{weight}")[chosen] for name in ("difference", "measured"))
         return math.sqrt(float((per_view * difference).sum() / max((per_view * measured).sum(), 1e-300)))
 
-    def noise_error(self, chosen: "NDArray[np.bool_]", weight: str = "ramp") -> float:
+    def noise_error(self, chosen: "NDArray[np.bool_]", weight: str = "plain") -> float:
         """Return the error of the chosen views that noise alone makes: that of a volume without any."""
         if not chosen.any():
             return math.nan
@@ -191,7 +191,7 @@ class ViewErrors:
     def summary(self, chosen: "NDArray[np.bool_]") -> dict[str, float]:
         """Return the figures of the chosen views by name."""
         correlation, limit = self.correlation(chosen), self.limit(chosen)
-        values = {"error": self.error(chosen), "plain-error": self.error(chosen, "plain"), "noise-error": self.noise_error(chosen)}
+        values = {"error": self.error(chosen), "ramp-error": self.error(chosen, "ramp"), "noise-error": self.noise_error(chosen)}
         values |= {"frc": _mean(correlation), "frc-limit": _mean(limit)}
         bands = band_means(self.rings.frequency, correlation)
         return values | {f"frc-{low:g}-{high:g}": bands[place] for place, (low, high) in enumerate(BANDS)}

@@ -80,7 +80,8 @@ def score_of(errors: ViewErrors) -> float:
     """Return the figure that volumes are ranked by, lower is better: the error on unseen views; on seen ones where all were seen.
 
     Each unseen view counts for the angle between its unseen neighbours, the outermost for the missing wedge beside them as well, which they
-    are the nearest thing to; and each frequency for its share of the volume. So it comes as close as views can to the error in the volume.
+    are the nearest thing to. Frequencies count by their power: what is missing in the wedge is low frequencies most of all. Weighted by
+    their share of the volume, errors ranked tuning phantoms less well.
     """
     if errors.unseen.any():
         return errors.error(errors.unseen, angular=True)

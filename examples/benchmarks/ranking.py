@@ -57,10 +57,10 @@ TINY = ("fbp ramp", "fbp hann", "fbp sirt-like 5", "voxel 4 passes", "voxel TV 0
 SCORES = {
     "score": ("score", -1),
     "unseen error": ("unseen.error", -1),
-    "unseen error, plain": ("unseen.plain-error", -1),
+    "unseen error, ramp": ("unseen.ramp-error", -1),
     "inner unseen error": ("inner.error", -1),
     "outermost error": ("outermost.error", -1),
-    "outermost error, plain": ("outermost.plain-error", -1),
+    "outermost error, ramp": ("outermost.ramp-error", -1),
     "unseen FRC": ("unseen.frc", 1),
     "outermost FRC": ("outermost.frc", 1),
     "FSC of halves": ("halves", 1),
