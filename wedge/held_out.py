@@ -191,8 +191,9 @@ class ViewErrors:
     def summary(self, chosen: "NDArray[np.bool_]") -> dict[str, float]:
         """Return the figures of the chosen views by name."""
         correlation, limit = self.correlation(chosen), self.limit(chosen)
-        values = {"error": self.error(chosen), "ramp-error": self.error(chosen, "ramp"), "noise-error": self.noise_error(chosen)}
-        values |= {"frc": _mean(correlation), "frc-limit": _mean(limit)}
+        values = {"error": self.error(chosen), "frc": _mean(correlation), "ramp-error": self.error(chosen, "ramp")}
+        if self.noise_power > 0:
+            values |= {"noise-error": self.noise_error(chosen), "frc-limit": _mean(limit)}
         bands = band_means(self.rings.frequency, correlation)
         return values | {f"frc-{low:g}-{high:g}": bands[place] for place, (low, high) in enumerate(BANDS)}
 

@@ -59,7 +59,7 @@ def halves_evaluation(first: Volume, second: Volume) -> Evaluation:
         series[region] = curve.correlation[1:].tolist()
     series |= {"half-bit" if name == "whole" else f"half-bit-{name}": c.half_bit[1:].tolist() for name, c in found.curves.items()}
     note = "mean shell correlation up to 0.5 cycles/voxel; z, y, x: frequencies within 30 degrees of the axes; edges tapered; "
-    note += "halves share their views' angles, so what both lack, as in the wedge, correlates without being right"
+    note += "both halves assume the same, so what they make up alike, as in the wedge, correlates without being right"
     return Evaluation(
         first.name, second.name, IntensityFit("none"), values=values, notes={HALVES: note},
         curves={HALVES: Curve("cycles per voxel", found.frequency[1:].tolist(), series)},
