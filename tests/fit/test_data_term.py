@@ -9,7 +9,8 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
-from wedge.fit.data_term import DataPart, DataTerm, Perturbation, held_out_views, residual_weight, split_parts
+from wedge.fit.data_term import DataPart, DataTerm, Perturbation, residual_weight, split_parts
+from wedge.fit.hold_out import spread_views
 from wedge.fit.normalization import Normalization
 from wedge.geometry import TiltGeometry
 
@@ -189,7 +190,7 @@ def test_losses_of_slabs_weighted_by_rows_add_up(noise):
 @pytest.mark.parametrize("num_tilts", [5, 8, 41, 60])
 @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.1, 0.2, 0.5, 0.89])
 def test_held_out_views_spread_and_leave_the_ends(num_tilts, fraction):
-    views = held_out_views(num_tilts, fraction)
+    views = spread_views(num_tilts, fraction)
     count = round(fraction * num_tilts)
     assert len(views) == (count if num_tilts - count >= 4 else 0)
     assert not {0, num_tilts - 1} & set(views)

@@ -18,16 +18,23 @@ from wedge.cli.common import (
     progress,
     resolve_device,
 )
+from wedge.cli.comparison import Comparison
 from wedge.cli.reading import reads_tilts
 from wedge.cli.report import refuse_series, text, write_series
+from wedge.cli.without_reference import (
+    halves_evaluation,
+    halves_text,
+    named_views,
+    refuse_picture,
+    refuse_unknown,
+    with_ranks,
+    with_spread,
+    write_picture,
+)
 from wedge.errors import UsageError
 from wedge.reading import AS_STORED, Reading
 
 if TYPE_CHECKING:
-    import torch
-
-    from wedge.cli.common import Advance
-    from wedge.data import TiltSeries, Volume
     from wedge.evaluate import Evaluation
     from wedge.registry import Resolved
 
@@ -38,10 +45,18 @@ IntensityFitOption = Annotated[
 
 @reads_tilts
 def command(
-    volumes: Annotated[list[Path], typer.Argument(metavar="VOLUME", help="Volumes to measure.")],
+    volumes: Annotated[list[Path] | None, typer.Argument(metavar="VOLUME", help="Volumes to measure.")] = None,
     reference: Annotated[Path | None, typer.Option("--reference", metavar="REF", help="Volume to compare with.")] = None,
     tilts: Annotated[
         Path | None, typer.Option("--tilts", metavar="TILTS", help="Tilt series that the projected volumes are compared with.")
+    ] = None,
+    halves: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--halves", metavar="EVEN ODD", help="Two independent halves: how far they agree, and in which directions."),
+    ] = None,
+    unseen_views: Annotated[
+        str | None,
+        typer.Option("--unseen-views", metavar="LIST|none", help="Views that volumes were not made from; default: what they say."),
     ] = None,
     metric: Annotated[
         list[str] | None,
@@ -54,6 +69,9 @@ def command(
     curves: Annotated[
         Path | None, typer.Option("--curves", metavar="FILE.json", help="Write curves, as the Fourier shell correlation.")
     ] = None,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", metavar="FILE.png", help="Draw errors over the tilt angle and correlations.")
+    ] = None,
     details: Annotated[bool, typer.Option("--details", help="Show all values, bands and resolutions too.")] = False,
     projector: ProjectorOption = None,
     projector_opt: ProjectorOptOption = None,
@@ -62,86 +80,55 @@ def command(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Measure volumes against a reference volume, a tilt series, or both.
+    """Measure volumes against a reference volume, a tilt series, or both, and two halves against each other.
 
-    Intensities are fitted once per volume and the fit is stated. With a tilt series the volume is projected and compared with the views:
-    views that it was not made from are the test.
+    With a tilt series, volumes are projected and compared with the views: those that a volume was not made from are the test, and
+    ``score``, the error on them, is what to rank volumes by where nobody knows the truth; lower is better.
     """
-    if reference is None and tilts is None:
+    volumes = volumes or []
+    if not volumes and halves is None:
+        raise UsageError("nothing to measure: give volumes, or two halves by --halves")
+    if volumes and reference is None and tilts is None:
         raise UsageError("nothing to compare with: give --reference, --tilts or both")
+    if not volumes and (reference is not None or tilts is not None):
+        raise UsageError("--reference and --tilts are compared with volumes: name some")
     if metric and reference is None:
         raise UsageError("--metric compares with a reference: give --reference too")
+    if picture is not None and tilts is None and halves is None:
+        raise UsageError("--picture draws what views and halves say: give --tilts or --halves")
     from wedge import formats
     from wedge.intensity import common_shape
     from wedge.provenance import RunClock
 
     clock = RunClock()
-    inputs = [*volumes, *(path for path in (reference, tilts) if path is not None)]
+    unseen = named_views(unseen_views, tilts)
+    inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts) if path is not None)]
     refuse_series(per_slice, curves, inputs, overwrite)
+    refuse_picture(picture, inputs, overwrite, (per_slice, curves))
     metrics = _metrics(metric) if reference is not None else []
     where = resolve_device(device)
-    opened = [formats.open_volume(path, voxel_size_angstrom=reading.voxel_size_angstrom) for path in volumes]
-    truth = None if reference is None else formats.open_volume(reference, voxel_size_angstrom=reading.voxel_size_angstrom)
-    series = None
-    if tilts is not None:
-        series = formats.open_tilts(tilts, **reading.options())
+    size = reading.voxel_size_angstrom
+    opened = [formats.open_volume(path, voxel_size_angstrom=size) for path in volumes]
+    truth = None if reference is None else formats.open_volume(reference, voxel_size_angstrom=size)
+    series = None if tilts is None else formats.open_tilts(tilts, **reading.options())
+    refuse_unknown(unseen, series)
     if truth is not None:
         common_shape([truth, *opened])  # before the first long computation
-    work = _Work(truth, series, metrics, _projector(projector, projector_opt) if series is not None else None, intensity_fit, where)
-    rows = sum(volume.array.shape[1] for volume in opened) * (2 * (truth is not None) + (series is not None))
-    with progress("evaluating", rows) as advance:
-        evaluations = [work.evaluate(volume, advance) for volume in opened]
-    config = {"metrics": [name for name, _ in metrics], "intensity_fit": intensity_fit}
+    resolved = _projector(projector, projector_opt) if series is not None else None
+    built = [(name, metric.build()) for name, metric in metrics]
+    work = Comparison(truth, series, built, resolved, intensity_fit, where, unseen)
+    pair = [formats.open_volume(path, voxel_size_angstrom=size) for path in halves or ()]
+    with progress("evaluating", work.passes * sum(volume.array.shape[1] for volume in opened)) as advance:
+        evaluations = with_ranks(with_spread([work.evaluate(volume, advance) for volume in opened], opened))
+    of_halves = halves_evaluation(*pair) if pair else None
+    config = {"metrics": [name for name, _ in metrics], "intensity_fit": intensity_fit, "unseen_views": unseen}
     record = clock.record(sys.argv, config, inputs=inputs, device=str(where))
-    write_series(per_slice, curves, evaluations, record, overwrite)
-    emit(_result(evaluations, reference, tilts, record), as_json=json, text=text(evaluations, details))
-
-
-class _Work:
-    """What every volume is compared with, and how."""
-
-    def __init__(
-        self,
-        truth: Volume | None,
-        series: TiltSeries | None,
-        metrics: list[tuple[str, Resolved]],
-        projector: Resolved | None,
-        intensity_fit: Literal["affine", "none"],
-        device: torch.device,
-    ) -> None:
-        self._truth, self._series, self._projector = truth, series, projector
-        self._metrics = [(name, resolved.build()) for name, resolved in metrics]
-        self._fit, self._device = intensity_fit, device
-
-    def evaluate(self, volume: Volume, advance: Advance) -> Evaluation:
-        from wedge.agreement import agreement_geometry, evaluate_tilts
-        from wedge.evaluate import evaluate, merged
-
-        found, geometry = [], None
-        if self._series is not None:
-            geometry = agreement_geometry(volume, self._series)
-        if self._truth is not None:
-            angles = volume.tilt_angles_deg or (None if geometry is None else geometry.tilt_angles_deg)
-            found.append(
-                evaluate(
-                    volume,
-                    self._truth,
-                    self._metrics,
-                    intensity_fit=self._fit,
-                    tilt_angles_deg=angles,
-                    device=self._device,
-                    on_progress=advance,
-                )
-            )
-        if self._series is not None and self._projector is not None:
-            projector = self._projector.build(geometry, self._device)
-            try:
-                found.append(
-                    evaluate_tilts(volume, self._series, projector, intensity_fit=self._fit, device=self._device, on_progress=advance)
-                )
-            finally:
-                projector.close()
-        return merged(*found) if len(found) == 2 else found[0]
+    write_series(per_slice, curves, [*evaluations, *([of_halves] if of_halves else [])], record, overwrite)
+    if picture is not None:
+        write_picture(picture, evaluations, of_halves, overwrite)
+    tables = [text(evaluations, details)] if evaluations else []
+    tables += [halves_text(of_halves)] if of_halves else []
+    emit(_result(evaluations, of_halves, reference, tilts, record), as_json=json, text="\n\n".join(tables))
 
 
 def _metrics(choices: list[str] | None) -> list[tuple[str, Resolved]]:
@@ -166,8 +153,14 @@ def _projector(name: str | None, options: list[str] | None) -> Resolved:
     return Registry.load().resolve("projector", name or load_defaults()["projector"], parse_settings(options or []))
 
 
-def _result(evaluations: list[Evaluation], reference: Path | None, tilts: Path | None, record: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    evaluations: list[Evaluation], halves: Evaluation | None, reference: Path | None, tilts: Path | None, record: dict[str, Any]
+) -> dict[str, Any]:
     """Return what ``--json`` prints: everything but the series, which have files of their own."""
     plain = [evaluation.to_json() for evaluation in evaluations]
     volumes = [{key: value for key, value in one.items() if key not in ("per_slice", "curves", "reference")} for one in plain]
-    return {"reference": reference, "tilts": tilts, "volumes": volumes, "provenance": record}
+    more = {}
+    if halves is not None:
+        found = halves.to_json()
+        more["halves"] = {"first": found["volume"], "second": found["reference"], "values": found["values"], "notes": found["notes"]}
+    return {"reference": reference, "tilts": tilts, "volumes": volumes, **more, "provenance": record}

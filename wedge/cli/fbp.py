@@ -20,6 +20,7 @@ from wedge.cli.common import (
     resolve_device,
     say,
 )
+from wedge.cli.half_runs import HalvesOption, half_series, refuse_outputs, refuse_same_paths
 from wedge.cli.reading import reads_tilts
 from wedge.reading import AS_STORED, Reading
 
@@ -44,6 +45,7 @@ def command(
     edges: Annotated[
         str, typer.Option("--edges", metavar="auto|zero|taper", help="Beyond the detector: nothing, or a taper; auto: zero if simulated.")
     ] = "auto",
+    halves: HalvesOption = None,
     projector: ProjectorOption = None,
     projector_opt: ProjectorOptOption = None,
     device: DeviceOption = "auto",
@@ -60,32 +62,37 @@ def command(
     from wedge.defaults import load_defaults
     from wedge.fbp import default_edges
     from wedge.options import parse_settings
-    from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
     from wedge.registry import Registry
     from wedge.slabs import parse_memory
 
     clock = RunClock()
-    refuse_same(output, tilts)
-    refuse_existing(output, overwrite=overwrite)
+    outputs = (output, *(halves or ()))
+    refuse_same_paths(outputs)
+    refuse_outputs(outputs, [tilts], overwrite=overwrite)
     limit = parse_memory(max_memory) if max_memory else None
     chosen = Registry.load().resolve("projector", projector or load_defaults()["projector"], parse_settings(projector_opt or []))
     target = resolve_device(device)
     series = formats.open_tilts(tilts, **reading.options(), on_note=say)
     filtering = {"filter": filter, "iterations": iterations, "edges": default_edges(series) if edges == "auto" else edges}
-    with _new_volume(output, series, overwrite) as writer:
-        _fill(writer, series, chosen, filtering, target, limit)
-        config = filtering | {
-            "projector": chosen.entry.component.name,
-            "projector_options": None if chosen.options is None else chosen.options.model_dump(mode="json"),
-            **reading.options(),
-            "thickness": series.geometry.volume_shape[0],
-        }
-        used = [path for path in (tilts, formats.angles_path(tilts, reading.angles)) if path is not None]
-        record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
-        writer.commit(record)
+    config = filtering | {
+        "projector": chosen.entry.component.name,
+        "projector_options": None if chosen.options is None else chosen.options.model_dump(mode="json"),
+        **reading.options(),
+        "thickness": series.geometry.volume_shape[0],
+    }
+    used = [path for path in (tilts, formats.angles_path(tilts, reading.angles)) if path is not None]
+    record: dict[str, Any] = {}
+    for place, path in reversed(list(enumerate(outputs))):
+        part = series if place == 0 else half_series(series, place - 1)
+        half = {"half": ("even", "odd")[place - 1]} if place else {}
+        with _new_volume(path, part, overwrite) as writer:
+            _fill(writer, part, chosen, filtering, target, limit)
+            record = clock.record(sys.argv, config | half, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
+            writer.commit(record)
     cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
-    emit({"output": output, **config, **cost}, as_json=json, text=str(output))
+    more = {"halves": halves} if halves else {}
+    emit({"output": output, **more, **config, **cost}, as_json=json, text="\n".join(map(str, outputs)))
 
 
 def _new_volume(output: Path, series: TiltSeries, overwrite: bool) -> Writer:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from wedge.data import TiltSeries
     from wedge.fit.build import Plugins
+    from wedge.fit.checkpoint import Progress
     from wedge.fit.config import FitConfig
     from wedge.fit.forecast import Forecast
     from wedge.fit.job import Reconstruction
@@ -57,6 +58,7 @@ class FitRun:
     stop_now: bool = False
     checkpoint_seconds: float = 60.0
     overwrite: bool = False
+    settled: Progress | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -98,13 +100,14 @@ class FitRun:
         """Fit, write and commit; return the fit's summary and the record of the run."""
         from wedge.fit.checkpoint import CHECKPOINT_NAME
         from wedge.fit.loop import StopRequest
-        from wedge.fit.run_dir import prepare_run_dir
+        from wedge.fit.run_dir import prepare_run_dir, write_settled
         from wedge.provenance import RunClock
 
         clock = RunClock()
         made = self.prepare(options, config_file, preset)
         with ExitStack() as outputs:
-            writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts)]
+            views = _views(made)
+            writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts, views["seen_angles_deg"])]
             prepare_run_dir(self.run_dir, made.tilts, made.config, resume=self.resume, overwrite=self.overwrite, input_options=made.inputs)
             stop = StopRequest()
             with stop_on_signals(stop), self._team(made, options, config_file, preset), fit_progress() as show:
@@ -123,7 +126,8 @@ class FitRun:
             )
             devices = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
             for each in (*others, writer):
-                each.commit(record | devices | {"fit": result.summary()})
+                each.commit(record | devices | {"fit": result.summary(), "views": views})
+        write_settled(self.run_dir, result)
         # What a finished run leaves is the record and the log; its checkpoint would only take room.
         (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
         return result.summary(), record
@@ -133,7 +137,8 @@ class FitRun:
 
         return reconstruct(
             made.tilts, writer, made.plugins, made.config, device=made.device, run_dir=self.run_dir, half=made.half,
-            std_writer=std_writer, max_memory=made.limit, resume=self.resume, stop_now=self.stop_now, **options,
+            std_writer=std_writer, max_memory=made.limit, resume=self.resume, stop_now=self.stop_now, settled=self.settled,
+            **options,
         )  # fmt: skip
 
     @contextmanager
@@ -150,7 +155,7 @@ class FitRun:
             say(f"on {len(self.devices)} devices: {', '.join(self.devices)}")
             yield
 
-    def _outputs(self, tilts: TiltSeries) -> list[AbstractContextManager[Writer]]:
+    def _outputs(self, tilts: TiltSeries, angles_deg: list[float]) -> list[AbstractContextManager[Writer]]:
         """Begin the volume and, where wanted, the spread."""
         from wedge import formats
         from wedge.formats.space import require_space
@@ -165,7 +170,7 @@ class FitRun:
                 path,
                 geometry.volume_shape,
                 voxel_size_angstrom=geometry.voxel_size_angstrom,
-                tilt_angles_deg=geometry.tilt_angles_deg,
+                tilt_angles_deg=tuple(angles_deg),
                 overwrite=self.overwrite,
             )
             for path in outputs
@@ -189,11 +194,27 @@ class FitRun:
             if config_file or preset or changed != stored:
                 raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
             return stored, stored_inputs(self.run_dir)
+        if self.settled is not None:
+            return validate(self.settled.settled), {}
         from_file, inputs = read_config_file(config_file) if config_file else ({}, {})
         layers = [reconstruct_settings(), load_preset(preset) if preset else {}, from_file, options]
         network = merge(layers)["network"]["name"]
         settings = merge([layers[0], reconstruct_settings(network), *layers[1:]])
         return validate(settings | left_to_the_data(settings, layers[1:])), inputs
+
+
+def _views(made: Prepared) -> dict[str, Any]:
+    """Return which views the fit sees, and which it does not, for the record."""
+    from wedge.fit.hold_out import views_to_hold_out
+    from wedge.formats.views import places_in_stack
+
+    held = set(views_to_hold_out(made.tilts, made.config.hold_out, made.config.hold_out_views))
+    places, angles = places_in_stack(made.tilts.array), made.tilts.geometry.tilt_angles_deg
+    found: dict[str, Any] = {}
+    for name, inside in (("seen", False), ("held_out", True)):
+        chosen = [index for index in range(len(places)) if (index in held) == inside]
+        found |= {f"{name}_places": [places[index] for index in chosen], f"{name}_angles_deg": [angles[index] for index in chosen]}
+    return found
 
 
 def _follow(

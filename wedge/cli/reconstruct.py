@@ -19,6 +19,7 @@ from wedge.cli.common import (
     emit,
 )
 from wedge.cli.fit_run import FitRun, show_forecast
+from wedge.cli.half_runs import HalvesOption, refuse_halves, run_with_halves
 from wedge.cli.reading import reads_tilts
 from wedge.errors import UsageError
 from wedge.reading import AS_STORED, Reading
@@ -83,6 +84,11 @@ def command(
     hold_out: Annotated[
         float | None, typer.Option("--hold-out", metavar="FRACTION", help="Tilts kept out, to report the error on.")
     ] = None,
+    hold_out_views: Annotated[
+        str | None,
+        typer.Option("--hold-out-views", metavar="extremes|LIST", help="Keep out the outermost views too, or these places in the stack."),
+    ] = None,
+    halves: HalvesOption = None,
     precision: Annotated[str | None, typer.Option("--precision", metavar="auto|float32|bfloat16", help="Of the network's layers.")] = None,
     device: DeviceOption = "auto",
     devices: Annotated[
@@ -108,7 +114,7 @@ def command(
         scalars={
             "seed": seed, "passes": passes, "learning_rate": learning_rate, "offset": _offset(offset),
             "batch_rows": _count("--batch-rows", batch_rows, "rows"),
-            "positivity": positivity, "hold_out": hold_out, "precision": precision,
+            "positivity": positivity, "hold_out": hold_out, "hold_out_views": _held_out(hold_out_views), "precision": precision,
             "method": method, "tune": _tune(tune), "blur_voxels": blur,
             "margin": _count("--margin", margin, "voxels"), "perturbation": perturbation,
             "adaptive": {"strength": strength} if strength is not None else None,
@@ -125,13 +131,18 @@ def command(
     if dry_run:
         show_forecast(run.forecast(options, config, _preset_name(preset, quality)), as_json=json)
         return
-    _refuse(run)
-    summary, provenance = run.execute(options, config, _preset_name(preset, quality))
-    text = "\n".join(str(path) for path in (output, std) if path is not None)
+    if halves is None:
+        _refuse(run)
+        summary, provenance = run.execute(options, config, _preset_name(preset, quality))
+    else:
+        refuse_halves(run, halves)
+        summary, provenance = run_with_halves(run, halves, options, config, _preset_name(preset, quality), refuse=_refuse)
+    text = "\n".join(str(path) for path in (output, std, *(halves or ())) if path is not None)
     emit(
         {
             "output": str(output),
             "std": std and str(std),
+            **({"halves": [str(path) for path in halves]} if halves else {}),
             "fit": summary,
             **{key: provenance[key] for key in ("seconds", "peak_memory_bytes")},
         },
@@ -176,6 +187,12 @@ def _count(option: str, text: str | None, unit: str) -> str | int | None:
     if not text.isdigit():
         raise UsageError(f"{option} {text!r}: expected auto or a number of {unit}")
     return int(text)
+
+
+def _held_out(text: str | None) -> str | tuple[int, ...] | None:
+    from wedge.formats.views import parse_views
+
+    return text if text is None or text == "extremes" else parse_views(text)
 
 
 def _tune(text: str | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ from wedge.draws import seed_for
 from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
 from wedge.fit import team
 from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
-from wedge.fit.build import Plugins
+from wedge.fit.batches import Slab
+from wedge.fit.build import Plugins, build_projectors, close_projectors
 from wedge.fit.config import AdaptiveConfig, FitConfig
+from wedge.fit.data_term import DataTerm
 from wedge.fit.halves import Halves
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import StopRequest
@@ -216,6 +219,16 @@ def _blocks(
         yield from zip(some[: len(found)], found, strict=True)
 
 
+@contextmanager
+def _held_out_terms(job: Job) -> Iterator[list[DataTerm]]:
+    """Give the data terms of the views that the fit does not see."""
+    parts = build_projectors([part for part in job.parts if part.held_out], job.plugins, {1}, job.device)
+    try:
+        yield [DataTerm(part, made[1], job.units, job.config.data_term, job.device, resident=False) for part, made in parts]
+    finally:
+        close_projectors(parts)
+
+
 def reconstruct_adaptive(
     job: Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
 ) -> Reconstruction:
@@ -239,9 +252,13 @@ def reconstruct_adaptive(
         block_rows = team.least(min(block_rows, math.ceil(shape[1] / team.size())), job.device)
         say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
         run.calibrate(settings, projector, go_on)
-        for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on):
-            writer.write_rows(rows.start, job.cropped(block).cpu())
-            on_progress(rows.stop, shape[1], float("nan"))
+        error = 0.0
+        with _held_out_terms(job) as terms:
+            for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on):
+                writer.write_rows(rows.start, job.cropped(block).cpu())
+                slab = Slab(rows.start, rows.stop, rows.start, rows.stop)
+                error += sum(float(term(block.to(job.device) / job.units.scale, slab)) for term in terms) * len(rows) / shape[1]
+                on_progress(rows.stop, shape[1], float("nan"))
     finally:
         projector.close()
     if stop.reason is not None:
@@ -249,5 +266,6 @@ def reconstruct_adaptive(
         raise InterruptedRunError(message) if stop.reason == "SIGINT" else TerminatedError(message)
     config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
     plan = {"block_rows": block_rows}
+    told = error if job.held_out is not None else None
     steps = settings.rounds * settings.iterations
-    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, None, False, chosen)
+    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, told, False, chosen)

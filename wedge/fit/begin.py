@@ -9,20 +9,20 @@ from wedge.errors import InputError
 from wedge.fit.build import Plugins
 from wedge.fit.checkpoint import Progress
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import split_parts
-from wedge.fit.halves import pair_halves
+from wedge.fit.halves import Halves, pair_halves
+from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.job import Job
 from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows
 from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.spectrum import measure
+from wedge.fit.spectrum import NOISE_FREE, measure
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS
 from wedge.formats.window import trimmed
 
-_NOISE_FREE, _NOISY = 1000.0, 20.0
-"""Signal to noise from which on what is taken for noise is detail, and below which one fit is not enough."""
+_NOISY = 20.0
+"""Signal to noise below which one fit is not enough."""
 
 
 def begin(
@@ -51,22 +51,22 @@ def begin(
     InputError
         If ``half`` is not of the same views, or a stack is wanted and no views are left to judge by.
     """
-    halves = pair_halves(tilts, half) if half is not None else None
+    # From here on there is nothing of the held-out views in what is fitted: neither in its units nor in what is chosen.
+    fitted, held, halves = _without_held_out(tilts, half, config)
     if saved is not None:
         settled, units, chosen = FitConfig.model_validate(saved.settled) if saved.settled else config, saved.normalization, saved.chosen
         margin = int(settled.margin)
     else:
-        whole = halves.mean if halves is not None else tilts
-        units, margin = _units(whole, plugins, config, device)
+        units, margin = _units(fitted, plugins, config, device)
         settled, chosen = config.model_copy(update={"margin": margin}), {}
     if margin:
         # Rays that miss the volume ask for a wider field only to tell of what is beside it.
         tilts, half = trimmed(tilts), trimmed(half) if half is not None else None
-        halves = pair_halves(tilts, half) if half is not None else None
+        fitted, held, halves = _without_held_out(tilts, half, config)
         if config.margin == "auto" and saved is None:
             margin = needed_margin(tilts.geometry)
             settled = settled.model_copy(update={"margin": margin})
-    job = Job(halves.mean if halves is not None else tilts, halves, plugins, settled, units, margin, device, 0, chosen)
+    job = Job(fitted, halves, plugins, settled, units, margin, device, 0, chosen, held_out=held)
     job.limit = memory_limit(device, max_memory)
     units = job.units
     sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
@@ -76,6 +76,18 @@ def begin(
     if saved is None:
         job.config = job.config.model_copy(update={"method": _kind(job, say)})
     return job
+
+
+def _without_held_out(tilts: TiltSeries, half: TiltSeries | None, config: FitConfig) -> tuple[TiltSeries, TiltSeries | None, Halves | None]:
+    """Return the series that is fitted, the views held out or None, and the fitted ones of both halves or None."""
+    out = views_to_hold_out(tilts, config.hold_out, config.hold_out_views)
+    if half is None:
+        return *without_held_out(tilts, out), None
+    pair_halves(tilts, half)
+    (first, first_held), (second, second_held) = (without_held_out(series, out) for series in (tilts, half))
+    halves = Halves(first, second)
+    held = Halves(first_held, second_held).mean if first_held is not None and second_held is not None else None
+    return halves.mean, held, halves
 
 
 def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
@@ -96,10 +108,10 @@ def _kind(job: Job, say: Callable[[str], None]) -> str:
     sample = sample_of(job)
     spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
     ratio = spectrum.signal_to_noise
-    job.noise_std = spectrum.noise_variance**0.5 if ratio < _NOISE_FREE else 0.0
+    job.noise_std = spectrum.noise_variance**0.5 if ratio < NOISE_FREE else 0.0
     job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
     say(f"signal to noise in the views about {ratio:.3g}")
-    can_judge = bool(views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg))
+    can_judge = bool(views_to_judge_by(job.wide.geometry.tilt_angles_deg))
     if told == "stack" and not can_judge:
         raise InputError(f"{job.tilts.name}: a stack needs views to judge by, and too few are left; give --method network")
     if told != "auto":
@@ -109,5 +121,4 @@ def _kind(job: Job, say: Callable[[str], None]) -> str:
 
 def sample_of(job: Job) -> TiltSeries:
     """Return some rows of the views that are fitted."""
-    fitted = split_parts(job.wide, job.config.hold_out)[0].series
-    return rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
+    return rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))

@@ -10,7 +10,7 @@ import torch
 
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import split_parts
+from wedge.fit.data_term import whole_part
 from wedge.fit.job import Job
 from wedge.fit.loop import gradient, predict, take_step
 from wedge.fit.memory import MemoryPlan
@@ -98,12 +98,11 @@ def time_steps(job: Job, config: FitConfig, most_rows: int, batch_rows: int | No
         quick = time_steps(job, config, least, least)
         seconds = (quick.gradient_seconds + quick.update_seconds) / quick.rows
         most_rows = max(least, min(most_rows, int(_PATIENCE_SECONDS / max(seconds, 1e-6))))
-    fitted = split_parts(job.wide, config.hold_out)[0].series
-    sample = rows_of(fitted, busiest_rows(fitted, most_rows))
+    sample = rows_of(job.wide, busiest_rows(job.wide, most_rows))
     rows = sample.geometry.detector_shape[0]
     batch = min(batch_rows or rows, rows)
     config = config.model_copy(update={"batch_rows": batch, "hold_out": 0.0, "oversampling_start": 0.0, "tune": ()})
-    parts = build_projectors(split_parts(sample, 0.0), job.plugins, {1, config.oversampling}, job.device)
+    parts = build_projectors([whole_part(sample)], job.plugins, {1, config.oversampling}, job.device)
     try:
         fit = build_fit(sample, job.plugins, config, job.units, parts, job.device, job.limit, 0, plan=MemoryPlan(batch, True, 0, job.limit))
         reset_peak(job.device)

@@ -116,6 +116,9 @@ class FitConfig(_Frozen):
     hold_out: float = Field(
         default=0.0, ge=0, lt=0.9, description="fraction of the tilts that the fit does not see and reports the error of"
     )
+    hold_out_views: Literal["extremes"] | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(), description="further views that the fit does not see: places in the stack, or the outermost at either end"
+    )
     seed: int = Field(default=0, ge=0)
 
     @property

@@ -1,8 +1,9 @@
 """How well predicted sinograms explain measured ones."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,8 +13,8 @@ from wedge.data import TiltSeries
 from wedge.draws import seed_for
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
+from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.normalization import Normalization
-from wedge.formats.views import SelectedViews
 from wedge.geometry import TiltGeometry
 from wedge.projection import project
 from wedge.slabs import read_sinograms
@@ -41,27 +42,15 @@ class DataPart:
     held_out: bool = False
 
 
-def held_out_views(num_tilts: int, fraction: float) -> list[int]:
-    """Return evenly spread views to hold out, never the first or the last; none where fewer than four views would remain."""
-    count = round(fraction * num_tilts)
-    if count == 0 or num_tilts - count < 4:
-        return []
-    return sorted({int(i) for i in np.linspace(0, num_tilts - 1, count + 2)[1:-1].round()})
+def split_parts(tilts: TiltSeries, hold_out: float, views: Literal["extremes"] | Sequence[int] = ()) -> list[DataPart]:
+    """Return the fitted part of a tilt series and, if views are held out, those; see `wedge.fit.hold_out.views_to_hold_out`."""
+    kept, held = without_held_out(tilts, views_to_hold_out(tilts, hold_out, views))
+    return [whole_part(kept), *([whole_part(held, held_out=True)] if held is not None else [])]
 
 
-def split_parts(tilts: TiltSeries, hold_out: float) -> list[DataPart]:
-    """Return the fitted part of a tilt series and, if ``hold_out`` is positive, the held-out one."""
-    order = np.argsort(tilts.geometry.tilt_angles_deg, kind="stable")
-    out = [int(order[i]) for i in held_out_views(tilts.geometry.num_tilts, hold_out)]
-    if not out:
-        return [DataPart(tilts, tilts.geometry, torch.ones(tilts.geometry.num_tilts))]
-    kept = [i for i in range(tilts.geometry.num_tilts) if i not in out]
-    parts = []
-    for indices, held in ((kept, False), (sorted(out), True)):
-        geometry = tilts.geometry.with_views(indices)
-        series = TiltSeries(SelectedViews(tilts.array, np.array(indices)), geometry, tilts.name, tilts.simulated, tilts.provenance)
-        parts.append(DataPart(series, geometry, torch.ones(len(indices)), held))
-    return parts
+def whole_part(series: TiltSeries, held_out: bool = False) -> DataPart:
+    """Return all views of a series as one part."""
+    return DataPart(series, series.geometry, torch.ones(series.geometry.num_tilts), held_out)
 
 
 def residual_weight(num_fft: int, config: DataTermConfig, device: torch.device) -> torch.Tensor:

@@ -14,7 +14,6 @@ from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.calibrate import StepCost, held_bytes, seconds_of, time_steps
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import split_parts
 from wedge.fit.job import Job
 from wedge.fit.members import members_for, widest
 from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan, release_unused
@@ -87,7 +86,7 @@ def forecast(job: Job, setup_seconds: float = 0.0, spread: bool = False) -> Fore
 def _planned(job: Job, config: FitConfig, reserve: int = 0) -> tuple[MemoryPlan, int]:
     """Return the plan of the whole fit, built as it will be, and the bytes of its parameters."""
     before = resident_bytes()
-    parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, job.device)
+    parts = build_projectors(job.parts, job.plugins, {1, config.oversampling}, job.device)
     try:
         built = max(0, resident_bytes() - before) - reserve
         fit = build_fit(job.wide, job.plugins, config, job.units, parts, job.device, job.limit, built)
@@ -133,7 +132,7 @@ def _of_network(job: Job) -> Forecast:
 
 def _judges(job: Job) -> list[int]:
     """Return the views that trials are judged by."""
-    return views_to_judge_by(split_parts(job.wide, job.config.hold_out)[0].geometry.tilt_angles_deg)
+    return views_to_judge_by(job.wide.geometry.tilt_angles_deg)
 
 
 def _middle(values: list[float]) -> float:

@@ -8,6 +8,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit.build import Plugins
 from wedge.fit.config import FitConfig
+from wedge.fit.data_term import DataPart, whole_part
 from wedge.fit.halves import Halves
 from wedge.fit.margin import widened
 from wedge.fit.normalization import Normalization
@@ -35,7 +36,7 @@ class Reconstruction:
             "positive": self.normalization.positive,
             "method": self.config.method,
             "margin": self.config.margin,
-            "chosen": self.chosen,
+            "chosen": {key: value for key, value in self.chosen.items() if key != "weights"},
             **self.plan,
             "steps": self.steps,
             "fit_seconds": self.fit_seconds,
@@ -47,7 +48,7 @@ class Reconstruction:
 
 @dataclass
 class Job:
-    """A series with all that is known of its fit before it begins."""
+    """A series with all that is known of its fit before it begins; ``tilts`` and ``halves`` are without the views in ``held_out``."""
 
     tilts: TiltSeries
     halves: Halves | None
@@ -59,11 +60,20 @@ class Job:
     limit: int
     chosen: dict[str, Any] = field(default_factory=dict)
     noise_std: float = 0.0
+    held_out: TiltSeries | None = None
 
     @property
     def wide(self) -> TiltSeries:
         """The series around the fitted box, margins included."""
         return replace(self.tilts, geometry=widened(self.tilts.geometry, self.margin))
+
+    @property
+    def parts(self) -> list[DataPart]:
+        """The views that are fitted and, where there are some, those that are held out, around the fitted box."""
+        if self.held_out is None:
+            return [whole_part(self.wide)]
+        held = replace(self.held_out, geometry=widened(self.held_out.geometry, self.margin))
+        return [whole_part(self.wide), whole_part(held, held_out=True)]
 
     def cropped(self, slices: torch.Tensor) -> torch.Tensor:
         """Return ``(y, z, x)`` slices of the fitted box without its margins."""

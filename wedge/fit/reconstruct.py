@@ -15,7 +15,6 @@ from wedge.fit.begin import begin, sample_of
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import split_parts
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
 from wedge.fit.run_dir import LOG_NAME
@@ -60,6 +59,7 @@ def reconstruct(
     max_memory: int | None = None,
     resume: bool = False,
     stop_now: bool = False,
+    settled: Progress | None = None,
     stop: StopRequest | None = None,
     checkpoint_seconds: float = 60.0,
     say: Callable[[str], None] = lambda message: None,
@@ -83,6 +83,8 @@ def reconstruct(
         Go on from the checkpoint in ``run_dir``.
     stop_now
         With ``resume``: predict from the checkpoint as it is.
+    settled
+        Units and choices of another fit, which are taken as they are: nothing is left to the data.
     stop
         Ends the fit after the step under way.
 
@@ -101,7 +103,7 @@ def reconstruct(
     """
     stop = stop or StopRequest()
     saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
-    job = begin(tilts, half, plugins, config, device, max_memory, saved, say)
+    job = begin(tilts, half, plugins, config, device, max_memory, saved or settled, say)
     if std_writer is not None and job.config.method != "stack":
         raise UsageError(
             f"--std is the spread between the fits of a stack, and {tilts.name} gets the {job.config.method} method: "
@@ -113,7 +115,7 @@ def reconstruct(
         return reconstruct_stack(
             job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress
         )
-    if saved is None:
+    if saved is None and settled is None:
         _tune(job, stop, say)
         if stop.reason is not None and team.size() > 1:
             # The others are still at their trials: what comes next would wait for them.
@@ -155,7 +157,7 @@ def _reconstruct_network(
 ) -> Reconstruction:
     config, units, device = job.config, job.units, job.device
     before = resident_bytes()
-    parts = build_projectors(split_parts(job.wide, config.hold_out), job.plugins, {1, config.oversampling}, device)
+    parts = build_projectors(job.parts, job.plugins, {1, config.oversampling}, device)
     try:
         noise_std = float(job.chosen.get("noise_std", 0.0))
         fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, max(0, resident_bytes() - before), noise_std)

@@ -3,17 +3,20 @@
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError, OutputExistsError
-from wedge.fit.checkpoint import CHECKPOINT_NAME, load_progress
+from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_progress
 from wedge.fit.config import FitConfig
-from wedge.fit.normalization import sample_rows
+from wedge.fit.job import Reconstruction
+from wedge.fit.normalization import Normalization, sample_rows
 
 CONFIG_NAME = "config.json"
 LOG_NAME = "log.jsonl"
+SETTLED_NAME = "settled.json"
 
 
 def fingerprint(tilts: TiltSeries) -> str:
@@ -44,6 +47,40 @@ def stored_inputs(run_dir: Path) -> dict[str, Any]:
     """Return the options that the tilt series in ``run_dir`` was read with."""
     stored_config(run_dir)
     return dict(json.loads((run_dir / CONFIG_NAME).read_text()).get("input_options", {}))
+
+
+def write_settled(run_dir: Path, result: Reconstruction) -> None:
+    """Keep the units of a finished fit and all that the data chose, for fits that are to be like it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    settled = Progress(0, result.normalization, settled=result.config.model_dump(mode="json"), chosen=result.chosen)
+    kept = {key: value for key, value in asdict(settled).items() if key in ("step", "normalization", "settled", "chosen")}
+    try:
+        (run_dir / SETTLED_NAME).write_text(json.dumps(kept))
+    except OSError as error:
+        raise InputError(f"cannot write {run_dir / SETTLED_NAME}: {error.strerror}; free some disk space") from error
+
+
+def read_settled(run_dir: Path) -> Progress:
+    """Return what `write_settled` kept, as the state of a fit before its first step.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or it is damaged.
+    """
+    path = run_dir / SETTLED_NAME
+    try:
+        data = json.loads(path.read_text())
+        return Progress(**data | {"normalization": Normalization(**data["normalization"])})
+    except FileNotFoundError as error:
+        raise InputError(f"{path} is missing: it says how the whole was made; make it again with --overwrite") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; make the whole again with --overwrite") from error
 
 
 def prepare_run_dir(

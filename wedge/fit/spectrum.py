@@ -16,6 +16,8 @@ _BINS_PER_NYQUIST = 32
 _NOISE_FROM = 0.8  # of Nyquist: beyond it white noise is taken to be all there is
 _LEAST_SIGNAL = 1e-3
 _NOISE_BINS = 4.0
+NOISE_FREE = 1000.0
+"""Signal to noise from which on what is taken for noise is detail."""
 
 
 @dataclass(frozen=True)

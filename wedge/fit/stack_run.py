@@ -19,7 +19,7 @@ from wedge.fit import team
 from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
-from wedge.fit.data_term import DataTerm, split_parts
+from wedge.fit.data_term import DataTerm
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, describe, find_weights, members_for, widest
@@ -132,9 +132,10 @@ def reconstruct_stack(
         if team.leads():
             run.load(path)
     else:
-        _choose(run, members, stop, say, on_progress)
+        if "weights" not in progress.chosen:
+            _choose(run, members, stop, say, on_progress)
         run.save(path)
-    parts = build_projectors(split_parts(job.wide, job.config.hold_out), job.plugins, {1}, job.device)
+    parts = build_projectors(job.parts, job.plugins, {1}, job.device)
     observers = ObserverGroup(job.plugins.observers)
     all_steps = sum(member.steps for member in members)
     observers.start(RunInfo(str(run_dir), all_steps, 0, parts[0][0].geometry, job.config.model_dump(mode="json")))
@@ -163,9 +164,8 @@ def reconstruct_stack(
         close_projectors(parts)
     observers.end({"steps": all_steps, "seconds": progress.seconds})
     final = progress.history[-1] if progress.history else {}
-    chosen = {key: value for key, value in progress.chosen.items() if key != "weights"}
     planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes}
-    return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, chosen)
+    return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, progress.chosen)
 
 
 def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
@@ -188,8 +188,7 @@ def _choose(
         on_progress(sum(member.steps for member in members[:done]), 2 * all_steps, math.nan)
 
     job, started = run.job, time.monotonic()
-    fitted = split_parts(job.wide, job.config.hold_out)[0].series
-    sample = rows_of(fitted, busiest_rows(fitted, SAMPLE_ROWS))
+    sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
     say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
     shape = job.wide.geometry.volume_shape
     more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - sample.geometry.detector_shape[0] / shape[1])

@@ -32,6 +32,11 @@ class SelectedViews:
         return tuple(int(index) for index in self._indices)
 
     @property
+    def source(self) -> ArrayLike3D:
+        """All views."""
+        return self._array
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Counts along the three axes."""
         return (len(self._indices), *self._array.shape[1:])
@@ -55,6 +60,15 @@ class SelectedViews:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """Read all of it."""
         return np.asarray(self[:], dtype=dtype)
+
+
+def places_in_stack(array: ArrayLike3D) -> tuple[int, ...]:
+    """Return where each view of an array stands in the stack that it was read from."""
+    source = getattr(array, "source", None)
+    if source is None:
+        return tuple(range(array.shape[0]))
+    places = places_in_stack(source)
+    return tuple(places[index] for index in array.indices) if isinstance(array, SelectedViews) else places
 
 
 def select_views(

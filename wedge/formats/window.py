@@ -31,6 +31,11 @@ class Window:
         self._rows, self._columns = rows, columns
 
     @property
+    def source(self) -> ArrayLike3D:
+        """All of it."""
+        return self._array
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Counts along the three axes."""
         rows, columns = ((stop - start) // self._factor for start, stop in (self._rows, self._columns))

@@ -1,0 +1,101 @@
+"""Sums over Fourier rings of views, after a taper of their edges."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from wedge.fourier import frequency_grid, shell_index
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BANDS = ((0.0, 0.125), (0.125, 0.25), (0.25, 0.5))
+"""Cycles per pixel; a ring belongs to the band that holds its centre, upper ends included."""
+_TAPERED = 0.1
+_RAMP_FLOOR = 0.005
+
+
+@dataclass(frozen=True)
+class RingSums:
+    """Powers of each view in rings, ``(tilt, ring)``, and over all frequencies, ``(tilt,)``.
+
+    Parameters
+    ----------
+    frequency, count
+        ``(ring,)``: centres in cycles per pixel, and how many frequencies a ring holds, both of a pair of Friedel mates.
+    cross, predicted, measured
+        ``(tilt, ring)``, of views less their means. Divided by the taper's loss, so that white noise has its variance at every frequency.
+    difference_plain, measured_plain, difference_ramp, measured_ramp
+        ``(tilt,)``: over all frequencies, of measured minus predicted and of measured less the offset; ramp: each times its frequency
+        across the tilt axis in cycles per pixel, and a floor.
+    count_plain, count_ramp
+        What white noise of variance 1 has of them.
+    """
+
+    frequency: "NDArray[np.float64]"
+    count: "NDArray[np.float64]"
+    cross: "NDArray[np.float64]"
+    predicted: "NDArray[np.float64]"
+    measured: "NDArray[np.float64]"
+    difference_plain: "NDArray[np.float64]"
+    measured_plain: "NDArray[np.float64]"
+    difference_ramp: "NDArray[np.float64]"
+    measured_ramp: "NDArray[np.float64]"
+    count_plain: float
+    count_ramp: float
+
+
+def edge_taper(shape: tuple[int, ...]) -> "NDArray[np.float64]":
+    """Return a window that is 1 within and falls to 0 over the outer tenth of each side, by half a cosine; 1 all along short sides."""
+    window = np.ones(())
+    for length in shape:
+        width = round(_TAPERED * length)
+        axis = np.ones(length)
+        edge = 0.5 - 0.5 * np.cos(np.pi * np.arange(width) / max(width, 1))
+        axis[:width], axis[length - width :] = edge, edge[::-1]
+        window = window[..., None] * axis
+    return window
+
+
+def ring_sums(predicted: "NDArray[np.floating]", measured: "NDArray[np.floating]", offset: float, taper: "NDArray[np.float64]") -> RingSums:
+    """Compare views ``(y, tilt, x)`` that are in the same units; ``offset`` is the intensity of an empty ray."""
+    num_y, num_tilts, num_x = measured.shape
+    index, number = shell_index((num_y, num_x), real=True)
+    friedel = np.full(num_x // 2 + 1, 2.0)
+    friedel[0] = 1.0
+    friedel[-1] = 1.0 if num_x % 2 == 0 else 2.0
+    weights = np.broadcast_to(friedel, index.shape)
+    ramp = np.abs(frequency_grid((num_y, num_x), real=True)[1].numpy().astype(np.float64)) + _RAMP_FLOOR
+    which, loss = index.numpy().ravel(), float(np.square(taper).sum())
+
+    def spectrum(view: "NDArray[np.float64]") -> "NDArray[np.complex128]":
+        return np.asarray(torch.fft.rfft2(torch.from_numpy(view * taper)).numpy())
+
+    rings: list[list[NDArray[np.float64]]] = []
+    totals: list[list[float]] = []
+    for tilt in range(num_tilts):
+        a, b = (views[:, tilt].astype(np.float64) for views in (predicted, measured))
+        difference, signal = (weights * np.abs(spectrum(view)) ** 2 / loss for view in (b - a, b - offset))
+        ours, theirs = (spectrum(view - float((view * taper).sum() / taper.sum())) for view in (a, b))
+        products = [part * weights / loss for part in ((ours * theirs.conj()).real, np.abs(ours) ** 2, np.abs(theirs) ** 2)]
+        rings.append([np.bincount(which, part.ravel(), number + 1)[:number].astype(np.float64) for part in products])
+        totals.append([float(part.sum()) for part in (difference, signal, difference * ramp, signal * ramp)])
+    cross, power_a, power_b = (np.array([each[kind] for each in rings]) for kind in range(3))
+    count = np.bincount(which, weights.ravel(), number + 1)[:number].astype(np.float64)
+    frequency = np.arange(number) / max(num_y, num_x)
+    whole = np.asarray(totals).T
+    plain, signal, ramped, ramped_signal = whole
+    all_frequencies, all_ramped = float(weights.sum()), float((weights * ramp).sum())
+    return RingSums(frequency, count, cross, power_a, power_b, plain, signal, ramped, ramped_signal, all_frequencies, all_ramped)
+
+
+def band_means(frequency: "NDArray[np.float64]", correlation: "NDArray[np.float64]") -> list[float]:
+    """Return the mean of a correlation over the rings of each of `BANDS`; NaN where there is none."""
+    means = []
+    for low, high in BANDS:
+        inside = correlation[(frequency > low) & (frequency <= high)]
+        inside = inside[np.isfinite(inside)]
+        means.append(float(inside.mean()) if inside.size else float("nan"))
+    return means
