@@ -1,8 +1,8 @@
 """Anderson's acceleration of the rounds of projection matching.
 
-Moves ``f(u)`` at transforms ``u`` shrink quickly where views disagree with their neighbours, and slowly where the error is smooth in the tilt
-angle, because neighbours then agree with one another. The next transforms are ``u + f - (dU + dF) g`` with ``g = argmin |f - dF g|`` over the
-latest differences ``dU`` and ``dF`` of transforms and moves: a secant step, which costs nothing.
+Moves ``f(u)`` at transforms ``u`` shrink quickly where views disagree with their neighbours, and slowly where the error is smooth in the
+tilt angle, because neighbours then agree with one another. The next transforms are ``u + f - (dU + dF) g`` with ``g = argmin |f - dF g|``
+over the latest differences ``dU`` and ``dF`` of transforms and moves: a secant step, which costs nothing.
 
 References
 ----------
@@ -46,8 +46,8 @@ class Acceleration:
         places, moves = (np.diff(np.stack(part), axis=0) for part in (self._places, self._moves))
         weights = np.linalg.lstsq(np.stack(list(moves), axis=1), step, rcond=_SMALLEST_SINGULAR)[0]
         change = step - weights @ (places + moves)
-        limit = _FARTHEST * np.linalg.norm(step)
-        change *= min(1.0, float(limit / max(np.linalg.norm(change), 1e-12)))
+        limit = _FARTHEST * float(np.linalg.norm(step))
+        change *= min(1.0, limit / max(float(np.linalg.norm(change)), 1e-12))
         return self._transforms(place + change)
 
     def _vector(self, transforms: ViewTransforms) -> NDArray[np.float64]:

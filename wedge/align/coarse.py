@@ -1,7 +1,7 @@
 """A first alignment: each view against its neighbour, from the least tilted view outwards.
 
 The neighbour's picture is the same but narrower, by the ratio of the cosines, as far as the specimen is thin. So the neighbour is stretched
-about the tilt axis before the two are correlated, and its shift is shrunk back. Errors add up outwards; `wedge.align.refine` removes what adds up.
+about the tilt axis before the two are correlated, and its shift is shrunk back. Errors add up outwards; `wedge.align.refine` removes them.
 """
 
 import math

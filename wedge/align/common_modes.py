@@ -1,8 +1,8 @@
 """Errors that many views share: a tilt axis beside the middle, or leaning, and shifts that change slowly from view to view.
 
 A view agrees with its neighbours however far both are off, so matching views one by one hardly sees such errors. They have few shapes:
-``u(theta) = sum_j c_j b_j(theta)``, low polynomials of the angle less what a translation of the specimen explains. Each amplitude ``c_j`` is
-moved to the lowest point of the parabola through three held-out errors, at ``-h``, ``0`` and ``h``.
+``u(theta) = sum_j c_j b_j(theta)``, low polynomials of the angle less what a translation of the specimen explains. Each amplitude ``c_j``
+is moved to the lowest point of the parabola through three held-out errors, at ``-h``, ``0`` and ``h``.
 """
 
 from collections.abc import Callable

@@ -61,9 +61,13 @@ def read_views(tilts: TiltSeries, device: torch.device) -> torch.Tensor:
 
 def box_of(tilts: TiltSeries, views: torch.Tensor) -> TiltGeometry:
     """Return the geometry around a box that holds all that the rays meet."""
+    geometry = tilts.geometry
+    depth = max(1, math.ceil(geometry.volume_shape[0] * geometry.voxel_size_in_pixels))
+    # What is to be reconstructed may be a part only; the views see all of the specimen.
+    whole = geometry.with_volume((depth, *geometry.detector_shape), 1.0, (geometry.volume_centre_pixels[0], -geometry.axis_offset_pixels))
     rows = views[:: max(1, len(views) // 16)].cpu().numpy()
     edge = np.median(np.concatenate([rows[:, :, 0].ravel(), rows[:, :, -1].ravel()]))
-    return widened(tilts.geometry, fitted_margin("auto", rows - edge, tilts.geometry))
+    return widened(whole, fitted_margin("auto", rows - edge, whole))
 
 
 def binnings(geometry: TiltGeometry, finest: int) -> list[int]:

@@ -1,9 +1,9 @@
 """How far a view must move to lie on its prediction.
 
-Measured ``M`` and predicted ``P``: ``M = a P + n`` at every frequency, where ``a`` is the regression of all views on their predictions, ring by ring,
-and ``s^2`` the power of ``n``. A small move ``(dx, dy, phi)`` makes ``M - aP = (dx d/dx + dy d/dy + phi (x d/dy - y d/dx)) aP + c aP``, solved by
-weighted least squares with weight ``1 / s^2``: the most probable move under noise of any colour. Large moves are found first, at the
-highest correlation under the same weight.
+Measured ``M`` and predicted ``P``: ``M = a P + n`` at every frequency, where ``a`` is the regression of all views on their predictions,
+ring by ring, and ``s^2`` the power of ``n``. A move makes ``M - aP = (dx d/dx + dy d/dy + phi (x d/dy - y d/dx) + c) aP``, solved by least
+squares with weight ``1 / s^2``: the most probable move under noise of any colour. Large moves are found first, at the highest correlation
+under the same weight.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Projection matching, coarse to fine: views against what the other views predict, again and again.
 
-At each pixel size: warp the views by the transforms so far, predict each from the others (`wedge.align.predict`), find how far each must move
-(`wedge.align.match`), move. A round counts only if the held-out error falls; if it rises, half the step is tried from the best so far.
+At each pixel size: warp the views by the transforms so far, predict each from the others (`wedge.align.predict`), find how far each must
+move (`wedge.align.match`), move. A round counts only if the held-out error falls; if it rises, half the step is tried from the best so far.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ _SMALL_GAIN = 1e-3
 _ROTATION_ROWS = 24
 _MODES_WIDTH = 80  # finer levels cost more, and know no more of what changes slowly
 _JUMPS = 8
+_LEAST_GAIN, _LEAST_FALL = 0.015, 0.25  # of what the predictions explain, or of the error itself
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class Alignment:
     applied
         Whether the gain is worth a resampling.
     error_before, error_after
-        Held-out error at the finest level of the series as given and as aligned: power of measured less predicted view, over that of the views.
+        Held-out error at the finest level of the series as given and as aligned: power of measured less predicted views, over that of
+        the views.
     precision_pixels
-        Root mean square by which two halves of the rows disagree on a shift, over two: what a shift is uncertain by.
+        What a shift is uncertain by: half the root mean square by which two halves of the rows disagree.
     reason
         Why it was applied or not, in words.
     found
@@ -259,7 +261,7 @@ class _Search:
         match = self.match(found.scaled(1 / self.level.binning))
         after = match.agreement
         halves = [match.small_move(rotation=False, half=half).gauge_fixed(self._angles) for half in (0, 1)]
-        apart = ViewTransforms(halves[0].dx_pixels - halves[1].dx_pixels, halves[0].dy_pixels - halves[1].dy_pixels, np.zeros(len(self._angles)))
+        apart = halves[0].then(halves[1], -1.0)
         precision = apart.rms_shift() / 2 * self.level.binning
         applied, reason = _decide(found, before, after, precision, settings, self.level)
         kept = found if applied else ViewTransforms.identity(len(self._angles))
@@ -272,8 +274,13 @@ def _decide(
     """Return whether the alignment is to be applied, and why."""
     turned = np.deg2rad(found.rms_rotation()) * max(level.views.shape[0], level.views.shape[2]) * level.binning / 4
     moved = float(np.hypot(found.rms_shift(), turned))
-    if after.error >= before.error:
-        return False, f"held-out error does not fall: {before.error:.4g} as given, {after.error:.4g} aligned"
+    errors = f"held-out error {before.error:.4g} as given, {after.error:.4g} aligned"
+    gain = before.error - after.error
+    if gain <= 0:
+        return False, f"{errors}: no gain"
+    # Every view has moves of its own, and some gain by them even where there is noise alone.
+    if gain < _LEAST_GAIN * max(1 - after.error, 0.0) and gain < _LEAST_FALL * before.error:
+        return False, f"{errors}: too small a gain to tell from chance"
     if moved < max(settings.least_move_pixels, 2 * precision):
-        return False, f"views would move by {moved:.3g} pixels rms, known to about {precision:.2g}: too little to be worth a resampling"
-    return True, f"held-out error falls from {before.error:.4g} to {after.error:.4g}; views move by {moved:.3g} pixels rms"
+        return False, f"{errors}; views would move by {moved:.2g} pixels rms, known to about {precision:.2g}: too little for a resampling"
+    return True, f"{errors}; views move by {moved:.3g} pixels rms, known to about {precision:.2g}"

@@ -1,8 +1,8 @@
 """How each view is turned and shifted to lie where the geometry says, and which shifts mean nothing.
 
-A point of the given view at ``p = (x, y)`` from the middle of the detector comes to lie at ``R(phi) p + (dx, dy)``; ``R`` turns x towards y.
-A translation of the specimen by ``(tz, ty, tx)`` moves every view by ``dx = tx cos(theta) + tz sin(theta)``, ``dy = ty``: no data can tell such
-shifts from none. They are taken out wherever transforms are found, so that views move as little as they need.
+A point of the given view at ``p = (x, y)`` from the middle of the detector comes to lie at ``R(phi) p + (dx, dy)``; ``R`` turns x to y.
+A translation of the specimen by ``(tz, ty, tx)`` moves every view by ``dx = tx cos(theta) + tz sin(theta)``, ``dy = ty``: no data can tell
+such shifts from none. They are taken out wherever transforms are found, so that views move as little as they need.
 """
 
 from dataclasses import dataclass

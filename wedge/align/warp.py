@@ -1,12 +1,13 @@
 """Turning and shifting views without smoothing them.
 
-``R(phi) = X(-tan(phi / 2)) Y(sin(phi)) X(-tan(phi / 2))``: a rotation is three shears, and a shear shifts every line by an amount of its own.
+``R(phi) = X(-tan(phi / 2)) Y(sin(phi)) X(-tan(phi / 2))``: a rotation is three shears, and each shifts every line by an amount of its own.
 Lines are shifted by a phase in Fourier space, which keeps the power of every frequency: interpolation would lower the noise of the views
 that it moves, and whatever is moved would look like the better alignment.
 
 References
 ----------
-Larkin, Oldfield and Klemm (1997), Fast Fourier method for the accurate rotation of sampled images, https://doi.org/10.1016/S0030-4018(97)00097-7
+Larkin, Oldfield and Klemm (1997), Fast Fourier method for the accurate rotation of sampled images,
+https://doi.org/10.1016/S0030-4018(97)00097-7
 """
 
 import math
@@ -36,7 +37,7 @@ def warp_views(sinograms: torch.Tensor, transforms: ViewTransforms) -> torch.Ten
     """
     if not transforms.moves:
         return sinograms
-    num_y, num_tilts, num_x = sinograms.shape
+    num_y, _, num_x = sinograms.shape
     turn = np.deg2rad(transforms.rotation_deg)
     along_x, along_y = (torch.from_numpy(part).float().to(sinograms.device) for part in (-np.tan(turn / 2), np.sin(turn)))
     dx, dy = (torch.from_numpy(part).float().to(sinograms.device) for part in (transforms.dx_pixels, transforms.dy_pixels))
