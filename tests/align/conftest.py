@@ -14,7 +14,7 @@ from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 from wedge.spheres import chords, make_spheres
 
-SHAPE = (24, 48, 64)
+SHAPE = (20, 40, 56)
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +24,11 @@ def build_projector() -> Callable:
 
 @pytest.fixture(scope="session")
 def make_series() -> Callable[..., TiltSeries]:
-    """Return spheres seen at 31 angles within 60 degrees, at any axis offset."""
+    """Return spheres seen within 60 degrees, about an axis that lies elsewhere than the geometry says."""
 
-    def make(offset: float = 0.0, angles: tuple[float, ...] = tuple(np.linspace(-60, 60, 31)), seed: int = 100) -> TiltSeries:
-        geometry = TiltGeometry(angles, SHAPE[1:], SHAPE, axis_offset_pixels=offset)
-        sinograms = chords(make_spheres(SHAPE, seed), geometry, 0, SHAPE[1])
+    def make(offset: float = 0.0, count: int = 21, shape: tuple[int, int, int] = SHAPE, seed: int = 100) -> TiltSeries:
+        geometry = TiltGeometry(tuple(np.linspace(-60, 60, count)), shape[1:], shape, axis_offset_pixels=offset)
+        sinograms = chords(make_spheres(shape, seed), geometry, 0, shape[1])
         return TiltSeries(np.ascontiguousarray(sinograms.transpose(1, 0, 2)), replace(geometry, axis_offset_pixels=0.0))
 
     return make

@@ -32,10 +32,9 @@ def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound)
     assert rest.rms_rotation() < 0.7 * moves.rms_rotation()
 
 
-@pytest.mark.parametrize("snr", [None, 1.0])
-def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector, snr):
+def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector):
     series = make_series()
-    series = spoil(series, ViewTransforms.identity(series.geometry.num_tilts), snr)
+    series = spoil(series, ViewTransforms.identity(series.geometry.num_tilts), 1.0)
     found = align(series, build_projector)
     assert not found.applied
     assert not found.transforms.moves
@@ -45,7 +44,8 @@ def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector, sn
 def test_the_moves_found_contain_no_translation_of_the_specimen(make_series, spoil, build_projector):
     series = make_series()
     angles = series.geometry.tilt_angles_deg
-    found = align(spoil(series, random_moves(len(angles), 106, 2.0, 0.0)), build_projector, AlignSettings(rotation=False))
+    settings = AlignSettings(finest=2, rounds=3, rotation=False)
+    found = align(spoil(series, random_moves(len(angles), 106, 2.0, 0.0)), build_projector, settings)
     assert found.transforms.moves
     again = found.transforms.gauge_fixed(angles)
     assert np.allclose(again.dx_pixels, found.transforms.dx_pixels, atol=1e-9)
@@ -70,7 +70,7 @@ def test_neighbours_in_angle_are_of_different_groups():
 
 
 def test_constant_views_are_refused(make_series, build_projector):
-    series = moved_series(make_series(), ViewTransforms.identity(31))
+    series = moved_series(make_series(), ViewTransforms.identity(21))
     blank = type(series)(np.ones_like(series.array), series.geometry)
     with pytest.raises(InputError, match="constant"):
         align(blank, build_projector)

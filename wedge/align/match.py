@@ -33,6 +33,22 @@ class Agreement:
     per_view: np.ndarray
 
 
+def clearly_better(error: float, than: float, *, few_freedoms: bool = False) -> bool:
+    """Return whether one held-out error is below another by more than chance.
+
+    Parameters
+    ----------
+    error, than
+        Of the two.
+    few_freedoms
+        Whether the first has one or two freedoms more, not some for every view. Of those, some gain even where there is noise alone: the
+        gain must be worth more of what the predictions explain, or, where they explain nearly all, of the error itself.
+    """
+    gain = than - error
+    least_gain, least_fall = (0.003, 0.07) if few_freedoms else (0.015, 0.25)
+    return gain > 0 and (gain > least_gain * max(1 - error, 0.0) or gain > least_fall * than)
+
+
 class Match:
     """Views beside their predictions, ``(y, tilt, x)`` both."""
 

@@ -43,7 +43,7 @@ def reconstruct(views: torch.Tensor, projector: Projector, weights: torch.Tensor
 
 
 def predict_views(
-    views: torch.Tensor, projector: Projector, geometry: TiltGeometry, num_groups: int = 4, iterations: int = 5
+    views: torch.Tensor, projector: Projector, geometry: TiltGeometry, num_groups: int = 4, iterations: int = 4
 ) -> torch.Tensor:
     """Return every view as the views of the other groups predict it.
 

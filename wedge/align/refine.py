@@ -15,7 +15,7 @@ from wedge.align.acceleration import Acceleration
 from wedge.align.coarse import coarse_alignment
 from wedge.align.common_modes import common_modes, improve
 from wedge.align.levels import BuildProjector, Level, binnings, box_of, make_level, read_views
-from wedge.align.match import Agreement, Match
+from wedge.align.match import Agreement, Match, clearly_better
 from wedge.align.predict import predict_views
 from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
@@ -31,7 +31,6 @@ _SMALL_GAIN = 1e-3
 _ROTATION_ROWS = 24
 _MODES_WIDTH = 80  # finer levels cost more, and know no more of what changes slowly
 _JUMPS = 8
-_LEAST_GAIN, _LEAST_FALL = 0.015, 0.25  # of what the predictions explain, or of the error itself
 
 
 @dataclass(frozen=True)
@@ -240,7 +239,6 @@ class _Search:
                 tried = best.then(move, damping)
                 damping /= 2
                 small += damping < 0.5
-        best, error = improve(best, error, modes, self._error)
         told = {"binning": self.level.binning, "rounds": rounds, "error_first": round(first, 5), "error_last": round(error, 5)}
         return best.scaled(self.level.binning), told
 
@@ -275,12 +273,8 @@ def _decide(
     turned = np.deg2rad(found.rms_rotation()) * max(level.views.shape[0], level.views.shape[2]) * level.binning / 4
     moved = float(np.hypot(found.rms_shift(), turned))
     errors = f"held-out error {before.error:.4g} as given, {after.error:.4g} aligned"
-    gain = before.error - after.error
-    if gain <= 0:
-        return False, f"{errors}: no gain"
-    # Every view has moves of its own, and some gain by them even where there is noise alone.
-    if gain < _LEAST_GAIN * max(1 - after.error, 0.0) and gain < _LEAST_FALL * before.error:
-        return False, f"{errors}: too small a gain to tell from chance"
+    if not clearly_better(after.error, before.error):
+        return False, f"{errors}: no gain, or too small a one to tell from chance"
     if moved < max(settings.least_move_pixels, 2 * precision):
         return False, f"{errors}; views would move by {moved:.2g} pixels rms, known to about {precision:.2g}: too little for a resampling"
     return True, f"{errors}; views move by {moved:.3g} pixels rms, known to about {precision:.2g}"
