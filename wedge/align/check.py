@@ -5,6 +5,7 @@ at the lowest held-out error (`wedge.align.predict`). Sharpness is ``<v^4> / <v^
 that is smeared out is nearer to a normal distribution. It is shown beside the error and decides nothing.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
 from wedge.contracts import Projector
 from wedge.data import TiltSeries
+from wedge.fit.margin import widened
 
 _COARSE_WIDTH, _FINE_WIDTH = 48, 96
 _LONGEST_WALK = 6
@@ -40,7 +42,7 @@ class Fit:
     axis_turn_deg
         Its direction, from y towards -x; views turned by minus this have it along y.
     error
-        Held-out error: power of measured less predicted views, over that of the views.
+        Share of the held-out views that is not predicted, as `wedge.align.match.Agreement.unexplained`.
     sharpness
         Of a quick reconstruction.
     """
@@ -154,13 +156,15 @@ class _Trial:
         max_offset_pixels: float | None,
     ) -> None:
         self.candidate = candidate
-        geometry = box_of(tilts, views)
-        width = geometry.detector_shape[1]
+        width = tilts.geometry.detector_shape[1]
+        reach = width / 8 if max_offset_pixels is None else max_offset_pixels
+        # About another axis the specimen lies elsewhere, in part beside the detector.
+        geometry = widened(box_of(tilts, views), math.ceil(reach) + width // 8)
         self.coarse = make_level(views, geometry, _binning(width, _COARSE_WIDTH))
         self.fine = make_level(views, geometry, _binning(width, _FINE_WIDTH))
         self._given_offset = tilts.geometry.axis_offset_pixels
         self._place = 0.0
-        self._reach = width / 8 if max_offset_pixels is None else max_offset_pixels
+        self._reach = reach
         self._projectors = {level.binning: build(level.geometry, device) for level in (self.coarse, self.fine)}
 
     def close(self) -> None:
@@ -219,7 +223,7 @@ class _Trial:
     def _error(self, level: Level, offset: float, turn: float) -> float:
         moved = self._moved(level, offset, turn)
         projector: Projector = self._projectors[level.binning]
-        return Match(moved, predict_views(moved, projector, level.geometry, num_groups=4, iterations=4)).agreement.error
+        return Match(moved, predict_views(moved, projector, level.geometry, num_groups=4, iterations=4)).agreement.unexplained
 
     def _moved(self, level: Level, offset: float, turn: float) -> torch.Tensor:
         ones = np.ones(level.views.shape[1])

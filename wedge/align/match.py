@@ -27,10 +27,14 @@ class Agreement:
         Power of the difference over that of the views, within the taper; 1 where the predictions tell nothing.
     per_view
         The same for each view, ``(tilt,)``, relative to the mean power of a view.
+    unexplained
+        The share of power that is not predicted, ring by ring, as the geometric mean over frequencies: ``exp`` of the mean log-likelihood
+        under noise of unknown colour. Detail counts as much as what is strong, so it is sharper than the error; 1 where nothing is told.
     """
 
     error: float
     per_view: np.ndarray
+    unexplained: float
 
 
 def clearly_better(error: float, than: float, *, few_freedoms: bool = False) -> bool:
@@ -67,7 +71,10 @@ class Match:
         self._weight = (1 / noise.clamp_min(1e-6 * noise.max() + 1e-30))[self._rings][:, None, :]
         double = _double_count(views)
         powers = [(double * part).sum(dim=(0, 2)).double().cpu().numpy() for part in (difference, self._measured.abs().square())]
-        self.agreement = Agreement(float(powers[0].sum() / powers[1].sum()), powers[0] / powers[1].mean())
+        counts = self._ring_sums(torch.ones_like(difference))
+        shares = noise * counts / self._ring_sums(self._measured.abs().square()).clamp_min(1e-30)
+        unexplained = float(torch.exp((counts * shares.clamp(1e-6, 1).log()).sum() / counts.sum()))
+        self.agreement = Agreement(float(powers[0].sum() / powers[1].sum()), powers[0] / powers[1].mean(), unexplained)
 
     def large_move(self, reach_pixels: int) -> ViewTransforms:
         """Return the shift of each view, up to ``reach_pixels`` along either axis, where it correlates best, to a fraction of a pixel."""
