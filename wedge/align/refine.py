@@ -13,10 +13,10 @@ import torch
 
 from wedge.align.acceleration import Acceleration
 from wedge.align.coarse import coarse_alignment
-from wedge.align.common_modes import common_modes, improve
 from wedge.align.levels import BuildProjector, Level, binnings, box_of, make_level, read_views
 from wedge.align.match import Agreement, Match, clearly_better
 from wedge.align.predict import predict_views
+from wedge.align.slow_modes import improve, slow_modes
 from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
 from wedge.contracts import Projector
@@ -214,7 +214,7 @@ class _Search:
     def refine(self, given: ViewTransforms, settings: AlignSettings) -> tuple[ViewTransforms, dict[str, Any]]:
         """Return better transforms in given pixels, and how they were found."""
         rotation = settings.rotation and self.level.views.shape[0] >= _ROTATION_ROWS
-        modes = common_modes(self._angles, rotation=rotation) if self.level.views.shape[2] <= _MODES_WIDTH else []
+        modes = slow_modes(self._angles, rotation=rotation) if self.level.views.shape[2] <= _MODES_WIDTH else []
         acceleration = Acceleration(max(self.level.views.shape[0], self.level.views.shape[2]) / 4)
         best = given.scaled(1 / self.level.binning)
         match = self.match(best)

@@ -17,7 +17,7 @@ _FARTHEST_STEPS = 4.0
 _LEAST_GAIN_OF_TURN = 5e-3  # a common turn is nearly free for a thin specimen: noise alone would find one
 
 
-def common_modes(tilt_angles_deg: tuple[float, ...], *, rotation: bool) -> list[ViewTransforms]:
+def slow_modes(tilt_angles_deg: tuple[float, ...], *, rotation: bool) -> list[ViewTransforms]:
     """Return moves of one step, half a pixel or some tenths of a degree rms: slow shifts along x, then along y, then rotations."""
     angles = np.deg2rad(np.asarray(tilt_angles_deg, dtype=np.float64))
     place = angles / max(float(np.abs(angles).max()), 1e-6)
