@@ -42,7 +42,7 @@ class Fit:
     axis_turn_deg
         Its direction, from y towards -x; views turned by minus this have it along y.
     error
-        Share of the held-out views that is not predicted, as `wedge.align.match.Agreement.unexplained`.
+        Share of the held-out views that stays unexplained, as `wedge.align.match.Agreement.unexplained`.
     sharpness
         Of a quick reconstruction.
     """
@@ -126,7 +126,7 @@ def check_geometry(
             else:
                 fits.append(trial.straight())
                 fits += [trial.turned()] if candidate.turns else []
-            say(f"{candidate.name}: axis at {fits[-1].axis_offset_pixels:.2f} pixels, held-out error {fits[-1].error:.4g}")
+            say(f"{candidate.name}: axis at {fits[-1].axis_offset_pixels:.2f} pixels, unexplained {fits[-1].error:.4g}")
         chosen = _choose(given, fits)
         best = next(trial for trial in trials if trial.candidate is chosen.candidate)
         return Check(given, fits, chosen, best.density(chosen), best.fine.binning)

@@ -92,7 +92,7 @@ def _row(fit: Fit, name: str | None = None) -> dict[str, Any]:
         "geometry": name or fit.candidate.name + (", turned" if fit.axis_turn_deg else ""),
         "axis_offset_pixels": round(fit.axis_offset_pixels, 3),
         "axis_turn_deg": round(fit.axis_turn_deg, 3),
-        "held_out_error": round(fit.error, 5),
+        "unexplained": round(fit.error, 5),
         "sharpness": round(fit.sharpness, 4),
     }
 
@@ -123,15 +123,15 @@ def _result(check: Check, by_hand: list[HandFit]) -> dict[str, Any]:
 
 def _text(result: dict[str, Any], output: Path | None) -> str:
     """Return the tables and what they mean."""
-    header = ["geometry", "axis at / pixels", "turn / deg", "held-out error", "sharpness"]
+    header = ["geometry", "axis at / pixels", "turn / deg", "unexplained", "sharpness"]
     rows = [list(row.values()) for row in (result["given"], *result["candidates"])]
     parts = [table(header, rows)]
     if result["hands"]:
         parts.append(table(["reading", "correlation"], [list(row.values()) for row in result["hands"]]))
     verdict = "the geometry fits as given" if result["fits_as_given"] else f"what fits: {result['chosen']['geometry']}"
-    gain = 1 - result["chosen"]["held_out_error"] / result["given"]["held_out_error"]
+    gain = 1 - result["chosen"]["unexplained"] / result["given"]["unexplained"]
     if not result["fits_as_given"]:
-        verdict += f", with a held-out error {100 * gain:.0f} % below that of the geometry as given"
+        verdict += f", which leaves {100 * gain:.0f} % less of the views unexplained than the geometry as given"
     parts.append("\n".join([verdict, *(f"- {each}" for each in result["advice"])]))
     parts.append(_UNTOLD if not result["hands"] else f"hand and mirrors are the reference's, by {result['hand_margin']:.3f} of correlation")
     return "\n\n".join([*parts, *([str(output)] if output else [])])
