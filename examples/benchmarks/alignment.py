@@ -3,8 +3,8 @@
     python examples/benchmarks/alignment.py [--seed 0] [--cases spheres proteins] [--shape Z Y X] [--work DIR]
 
 Every view of a series is shifted by up to 5 pixels along x and y and turned by up to 1 degree, at random; white noise comes after. Errors
-are root mean squares over views, less the translation of the specimen that explains most of them; one column of the rotation leaves out what
-a lean of the specimen explains as well. PSNR is of a filtered backprojection, its specimen moved back to where the truth has it.
+are root mean squares over views, less the translation of the specimen that explains most of them; one column of the rotation leaves out
+what a lean of the specimen explains as well. PSNR is of a filtered backprojection, its specimen moved back to where the truth has it.
 """
 
 import argparse

@@ -20,7 +20,7 @@ def left(moves, found, angles):
 
 @pytest.mark.parametrize(("snr", "bound"), [(None, 0.2), (1.0, 0.3)])
 def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound):
-    series = make_series(count=17)
+    series = make_series()
     angles = series.geometry.tilt_angles_deg
     moves = random_moves(len(angles), 105)
     found = align(spoil(series, moves, snr), build_projector)
@@ -29,11 +29,11 @@ def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound)
     assert found.error_after < found.error_before
     assert np.sqrt(np.mean(rest.dx_pixels**2)) < bound
     assert np.sqrt(np.mean(rest.dy_pixels**2)) < bound
-    assert rest.rms_rotation() < 0.7 * moves.rms_rotation()
+    assert rest.without_lean(angles).rms_rotation() < 0.5 * moves.without_lean(angles).rms_rotation()
 
 
 def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector):
-    series = make_series(count=17)
+    series = make_series()
     series = spoil(series, ViewTransforms.identity(series.geometry.num_tilts), 1.0)
     found = align(series, build_projector)
     assert not found.applied
@@ -42,7 +42,7 @@ def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector):
 
 
 def test_the_moves_found_contain_no_translation_of_the_specimen(make_series, spoil, build_projector):
-    series = make_series(count=17)
+    series = make_series()
     angles = series.geometry.tilt_angles_deg
     settings = AlignSettings(finest=2, rounds=3, rotation=False)
     found = align(spoil(series, random_moves(len(angles), 106, 2.0, 0.0)), build_projector, settings)
@@ -53,7 +53,7 @@ def test_the_moves_found_contain_no_translation_of_the_specimen(make_series, spo
 
 
 def test_no_view_is_predicted_from_itself(make_series, build_projector):
-    series = make_series(count=17)
+    series = make_series()
     projector = build_projector(series.geometry, torch.device("cpu"))
     views = torch.from_numpy(np.asarray(series.array).transpose(1, 0, 2).copy())
     other = views.clone()

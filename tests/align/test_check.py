@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wedge.align.candidates import Hand, candidates, hands
-from wedge.align.check import _Trial, check_geometry
+from wedge.align.check import Fit, _Trial, check_geometry
 from wedge.align.correct import compare_hands, corrected
 from wedge.align.levels import read_views
 from wedge.align.transforms import ViewTransforms
@@ -55,6 +55,15 @@ def test_a_turned_axis_is_found(make_series, spoil, check):
     found = check(spoil(series, ViewTransforms(none, none, none + 3)), 0.0)
     assert found.chosen.candidate.name == "axis along y"
     assert found.chosen.axis_turn_deg == pytest.approx(3, abs=0.7)
+
+
+def test_a_turned_axis_is_turned_back(make_series, spoil):
+    series = make_series(shape=SMALL, count=5)
+    none = np.zeros(5)
+    turned = spoil(series, ViewTransforms(none, none, none + 3))
+    fixed = corrected(turned, Fit(candidates(series.geometry)[0], 0.0, 3.0, 0.0, 0.0))
+    apart = [np.std((each.array - series.array)[:, 4:-4, 4:-4]) for each in (turned, fixed)]
+    assert apart[1] < 0.3 * apart[0]
 
 
 def test_an_axis_along_x_is_found_and_the_views_are_turned(make_series, check):
