@@ -18,8 +18,9 @@ def left(moves, found, angles):
     return moves.then(found).gauge_fixed(angles)
 
 
-@pytest.mark.parametrize(("snr", "bound"), [(None, 0.2), (1.0, 0.3)])
-def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound):
+# Rows are few: in noise a turn of half a degree, a tenth of a pixel at their ends, is hardly seen.
+@pytest.mark.parametrize(("snr", "bound", "turned"), [(None, 0.2, 0.3), (1.0, 0.3, 0.7)])
+def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound, turned):
     series = make_series()
     angles = series.geometry.tilt_angles_deg
     moves = random_moves(len(angles), 105)
@@ -29,7 +30,7 @@ def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound)
     assert found.error_after < found.error_before
     assert np.sqrt(np.mean(rest.dx_pixels**2)) < bound
     assert np.sqrt(np.mean(rest.dy_pixels**2)) < bound
-    assert rest.without_lean(angles).rms_rotation() < 0.5 * moves.without_lean(angles).rms_rotation()
+    assert rest.without_lean(angles).rms_rotation() < turned * moves.without_lean(angles).rms_rotation()
 
 
 def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector):
