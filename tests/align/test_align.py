@@ -70,6 +70,11 @@ def test_neighbours_in_angle_are_of_different_groups():
     assert (np.diff(by_angle) != 0).all()
 
 
+def test_a_few_views_are_refused(make_series, build_projector):
+    with pytest.raises(InputError, match="too few views"):
+        align(make_series(count=4), build_projector)
+
+
 def test_constant_views_are_refused(make_series, build_projector):
     series = moved_series(make_series(), ViewTransforms.identity(21))
     blank = type(series)(np.ones_like(series.array), series.geometry)

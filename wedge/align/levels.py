@@ -17,6 +17,7 @@ from wedge.slabs import chunk_rows, read_sinograms, slab_ranges
 
 BuildProjector = Callable[[TiltGeometry, torch.device], Projector]
 
+_FEWEST_VIEWS = 5
 _LEAST_WIDTH = 16
 _LONGEST_WAVE = 0.5  # of the detector's width: what is longer is background rather than specimen
 
@@ -41,13 +42,17 @@ class Level:
 
 
 def read_views(tilts: TiltSeries, device: torch.device) -> torch.Tensor:
-    """Return all views as ``(y, tilt, x)`` float32 on the device.
+    """Return all views of a series that are to be compared with one another, as ``(y, tilt, x)`` float32 on the device.
 
     Raises
     ------
     InputError
-        If a value is not finite, all are alike, or the views cannot be read.
+        If a value is not finite, all are alike, the views are few, or they cannot be read.
     """
+    if tilts.geometry.num_tilts < _FEWEST_VIEWS:
+        raise InputError(
+            f"too few views to compare with one another: {tilts.name} has {tilts.geometry.num_tilts}, at least {_FEWEST_VIEWS} are needed"
+        )
     shape = (tilts.geometry.num_tilts, *tilts.geometry.detector_shape)
     views = torch.empty((shape[1], shape[0], shape[2]), device=device)
     for rows in slab_ranges(shape[1], chunk_rows(shape)):
