@@ -24,6 +24,7 @@ ARGUMENTS = {
     "benchmarks/waves.py": [*TINY, "--methods", "fbp-ramp", "sirt", "--work", "{out}"],
     "benchmarks/uncertainty.py": [*TINY, "--seeds", "2", "--work", "{out}"],
     "benchmarks/forecasts.py": ["--cases", "5", "--shape", "16", "24", "32", "--work", "{out}"],
+    "benchmarks/alignment.py": ["--cases", "spheres", "--shape", "8", "16", "24", "--snr", "none", "--work", "{out}"],
     "benchmarks/sizes.py": ["--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/slabs.py": ["--shape", "16", "24", "32", "--batches", "16", "--limits", "1GB", "--work", "{out}"],
     "benchmarks/lamella.py": ["--shape", "24", "24", "32", "--work", "{out}"],

@@ -40,6 +40,7 @@ class Prepared:
     inputs: dict[str, Any]
     device: torch.device
     limit: int | None
+    alignment: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,12 @@ class FitRun:
         inputs = recorded | self.inputs
         series = formats.open_tilts(self.tilts, **inputs, on_note=tell)
         half = formats.open_tilts(self.half, **inputs, on_note=tell) if self.half else None
-        return Prepared(config, plugins, series, half, inputs, device, limit)
+        alignment = None
+        if config.refine_alignment:
+            from wedge.align.before_fit import align_before_fit
+
+            series, half, alignment = align_before_fit(series, half, plugins.projector.build, device, tell)
+        return Prepared(config, plugins, series, half, inputs, device, limit, alignment)
 
     def forecast(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[Forecast, torch.device]:
         """Predict the fit, and tell on which device."""
@@ -124,13 +130,14 @@ class FitRun:
                 device=str(made.device),
                 distributions=made.plugins.distributions,
             )
+            summary = result.summary() | ({"alignment": made.alignment} if made.alignment else {})
             devices = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
             for each in (*others, writer):
-                each.commit(record | devices | {"fit": result.summary(), "views": views})
+                each.commit(record | devices | {"fit": summary, "views": views})
         write_settled(self.run_dir, result)
         # What a finished run leaves is the record and the log; its checkpoint would only take room.
         (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
-        return result.summary(), record
+        return summary, record
 
     def _fit(self, made: Prepared, writer: Writer, std_writer: Writer | None, **options: Any) -> Reconstruction:
         from wedge.fit.reconstruct import reconstruct

@@ -81,6 +81,10 @@ def command(
     half: Annotated[
         Path | None, typer.Option("--half", help="An independent second half of the same views: noise is then measured, not assumed.")
     ] = None,
+    refine_alignment: Annotated[
+        bool | None,
+        typer.Option("--refine-alignment/--as-aligned", help="Shift and turn the views first until each agrees with the others."),
+    ] = None,
     hold_out: Annotated[
         float | None, typer.Option("--hold-out", metavar="FRACTION", help="Tilts kept out, to report the error on.")
     ] = None,
@@ -116,7 +120,7 @@ def command(
             "batch_rows": _count("--batch-rows", batch_rows, "rows"),
             "positivity": positivity, "hold_out": hold_out, "hold_out_views": _held_out(hold_out_views), "precision": precision,
             "method": method, "tune": _tune(tune), "blur_voxels": blur,
-            "margin": _count("--margin", margin, "voxels"), "perturbation": perturbation,
+            "margin": _count("--margin", margin, "voxels"), "perturbation": perturbation, "refine_alignment": refine_alignment,
             "adaptive": {"strength": strength} if strength is not None else None,
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},

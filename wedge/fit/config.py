@@ -81,6 +81,8 @@ class FitConfig(_Frozen):
     x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
     the measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
 
+    ``refine_alignment`` shifts and turns the views before the fit until each agrees with what the others predict, see `wedge.align.refine`.
+
     ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once; ``auto`` is an
     eighth of them, so that volumes of any height, and trials on some rows, take the same steps.
     ``passes`` counts how often each row is seen. From the fraction ``oversampling_start`` of the steps on the field is projected from
@@ -97,6 +99,7 @@ class FitConfig(_Frozen):
     blur_voxels: float = Field(default=0.0, ge=0, le=8)
     margin: Literal["auto"] | int = 0
     perturbation: float = Field(default=0.0, ge=0, le=1)
+    refine_alignment: bool = False
     passes: float = Field(default=100.0, gt=0, le=1e6)
     batch_rows: Literal["auto"] | Annotated[int, Field(ge=1)] = 16
     oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")

@@ -1,0 +1,131 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.align.candidates import Hand, candidates, hands
+from wedge.align.check import Fit, _Trial, check_geometry
+from wedge.align.correct import compare_hands, corrected
+from wedge.align.levels import read_views
+from wedge.align.transforms import ViewTransforms
+from wedge.data import Volume
+from wedge.geometry import TiltGeometry
+from wedge.spheres import make_spheres, rasterize
+
+SMALL = (12, 24, 40)
+
+
+@pytest.fixture(scope="module")
+def check(build_projector):
+    return lambda series, reach=5.0: check_geometry(series, build_projector, max_offset_pixels=reach)
+
+
+def with_array(series, array):
+    rows, columns = array.shape[1:]
+    depth = series.geometry.volume_shape[0]
+    geometry = replace(series.geometry, detector_shape=(rows, columns), volume_shape=(depth, rows, columns))
+    return replace(series, array=np.ascontiguousarray(array), geometry=geometry)
+
+
+def one_side_mirrored(series, axis):
+    negative = np.asarray(series.geometry.tilt_angles_deg) < 0
+    return with_array(series, np.where(negative[:, None, None], np.flip(series.array, axis), series.array))
+
+
+def test_a_right_geometry_fits_as_given(make_series, check):
+    found = check(make_series(shape=SMALL, count=15), 2.0)
+    assert found.chosen is found.given
+
+
+def test_a_shifted_axis_is_found_and_goes_into_the_geometry(make_series, check):
+    series = make_series(3.5, shape=SMALL, count=21)
+    found = check(series)
+    assert found.chosen.candidate.name == "axis along y"
+    assert found.chosen.axis_offset_pixels == pytest.approx(3.5, abs=0.5)
+    fixed = corrected(series, found.chosen)
+    assert fixed.geometry.axis_offset_pixels == found.chosen.axis_offset_pixels
+    if not found.chosen.axis_turn_deg:
+        assert np.array_equal(fixed.array, series.array)
+
+
+def test_a_turned_axis_is_found(make_series, spoil, check):
+    series = make_series(shape=(12, 40, 40), count=15)
+    none = np.zeros(series.geometry.num_tilts)
+    found = check(spoil(series, ViewTransforms(none, none, none + 3)), 0.0)
+    assert found.chosen.candidate.name == "axis along y"
+    assert found.chosen.axis_turn_deg == pytest.approx(3, abs=0.7)
+
+
+def test_a_turned_axis_is_turned_back(make_series, spoil):
+    series = make_series(shape=SMALL, count=5)
+    none = np.zeros(5)
+    turned = spoil(series, ViewTransforms(none, none, none + 3))
+    fixed = corrected(turned, Fit(candidates(series.geometry)[0], 0.0, 3.0, 0.0, 0.0))
+    apart = [np.std((each.array - series.array)[:, 4:-4, 4:-4]) for each in (turned, fixed)]
+    assert apart[1] < 0.3 * apart[0]
+
+
+def test_an_axis_along_x_is_found_and_the_views_are_turned(make_series, check):
+    series = make_series(shape=SMALL, count=15)
+    lying = with_array(series, np.rot90(series.array, -1, (1, 2)))
+    found = check(lying, 0.0)
+    assert found.chosen.candidate.name == "axis along x"
+    fixed = corrected(lying, replace(found.chosen, axis_turn_deg=0.0))
+    assert np.array_equal(fixed.array, series.array)
+    assert fixed.geometry.volume_shape == series.geometry.volume_shape
+
+
+@pytest.mark.parametrize(("axis", "name"), [(2, "x"), (1, "y")])
+def test_views_of_one_side_mirrored_are_found(make_series, check, axis, name):
+    series = make_series(shape=SMALL, count=15)
+    found = check(one_side_mirrored(series, axis), 0.0)
+    assert found.chosen.candidate.name == f"one side mirrored in {name}"
+    fixed = corrected(one_side_mirrored(series, axis), replace(found.chosen, axis_turn_deg=0.0))
+    assert np.array_equal(fixed.array, series.array)
+
+
+def test_angles_in_the_wrong_order_are_found(make_series, check):
+    series = make_series(shape=SMALL, count=15)
+    angles = series.geometry.tilt_angles_deg
+    shuffled = tuple(np.random.default_rng(0).permutation(angles))
+    found = check(replace(series, geometry=replace(series.geometry, tilt_angles_deg=shuffled)), 0.0)
+    assert found.chosen.candidate.name == "views in order of angle"
+    assert corrected(series, found.chosen).geometry.tilt_angles_deg == angles
+
+
+@pytest.mark.parametrize("hand", [Hand(angle_sign=True), Hand(mirror_x=True, mirror_y=True)])
+def test_a_reference_tells_what_the_views_cannot(make_series, check, hand):
+    series = make_series(shape=SMALL, count=15)
+    array, geometry = series.array, hand.geometry(series.geometry)
+    axes = [axis for axis, is_so in ((1, hand.mirror_y), (2, hand.mirror_x)) if is_so]
+    spoilt = replace(series, array=np.ascontiguousarray(np.flip(array, axes)), geometry=geometry)
+    found = check(spoilt, 0.0)
+    spheres = make_spheres(SMALL, 100)
+    truth = Volume(np.ascontiguousarray(rasterize(spheres, 0, SMALL[1]).transpose(1, 0, 2)))
+    told = compare_hands(found, truth)
+    assert told[0].hand == hand
+    assert told[0].correlation > told[1].correlation + 0.1
+    fixed = corrected(spoilt, replace(found.given), told[0].hand)
+    assert np.array_equal(fixed.array, series.array)
+    assert fixed.geometry.tilt_angles_deg == series.geometry.tilt_angles_deg
+
+
+def test_readings_that_views_cannot_tell_apart_fit_equally_well(make_series, build_projector):
+    series = make_series(shape=SMALL, count=15)
+    errors = []
+    for hand in hands():
+        axes = [axis for axis, is_so in ((1, hand.mirror_y), (2, hand.mirror_x)) if is_so]
+        other = replace(series, array=np.ascontiguousarray(np.flip(series.array, axes)), geometry=hand.geometry(series.geometry))
+        device = torch.device("cpu")
+        trial = _Trial(candidates(other.geometry)[0], read_views(other, device), other, build_projector, device, 0.0)
+        errors.append(trial.fit(0.0, 0.0).error)
+        trial.close()
+    assert np.ptp(errors) < 0.02 * np.mean(errors)
+
+
+def test_ordered_angles_and_one_sided_series_offer_fewer_candidates():
+    names = [each.name for each in candidates(TiltGeometry((0.0, 10.0, 20.0), (8, 8), (8, 8, 8)))]
+    assert names == ["axis along y", "axis along x"]
+    names = [each.name for each in candidates(TiltGeometry((0.0, 10.0, -10.0), (8, 8), (8, 8, 8)))]
+    assert "views in order of angle" in names
