@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-FADE_PIXELS = 32
+FADE_PIXELS = 16
 _ZEROS = 4  # at least, between the two ends of a padded view
 _BLOCK_POINTS = 2**20
 

@@ -3,7 +3,7 @@
 Everything a user should know about what was assumed goes to ``on_note``, one line each.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import mrc, mrc_writer, tiff
 from wedge.formats.angles import find_angles, read_angles
+from wedge.formats.beside import find_beside
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
@@ -26,7 +27,7 @@ _KIND_NAMES = {"tilts": "a tilt series", "volume": "a volume"}
 def open_tilts(
     path: str | Path,
     *,
-    angles: str | Path | None = None,
+    angles: str | Path | Sequence[float] | None = None,
     voxel_size_angstrom: float | None = None,
     thickness: int | None = None,
     tilt_range: tuple[float, float] | None = None,
@@ -70,24 +71,24 @@ def open_tilts(
         If the suffix is unknown, an excluded view does not exist, or no view is left.
     """
     path, note = Path(path), on_note or _ignore
-    is_file = _is_file(path)
-    series = _open_file_tilts(path, angles, voxel_size_angstrom, note) if is_file else store.open_tilts(path)
+    stack_file = is_file(path)
+    series = _open_file_tilts(path, angles, voxel_size_angstrom, note) if stack_file else store.open_tilts(path)
     geometry = series.geometry
-    if angles is not None and not is_file:
-        geometry = replace(geometry, tilt_angles_deg=_matching_angles(Path(angles), path, geometry.num_tilts))
+    if angles is not None and not stack_file:
+        geometry = replace(geometry, tilt_angles_deg=_matching_angles(angles, path, geometry.num_tilts))
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
-    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_file and voxel_size_angstrom is None)
+    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=stack_file and voxel_size_angstrom is None)
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
-    if is_file:
+    if stack_file:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
         mrc.refuse_not_finite(series.array, path, "view", kept)
     seen = window(selected, crop_x, crop_y, bin)
     if thickness is not None:
         seen = replace(seen, geometry=_with_thickness(seen.geometry, thickness))
     else:
-        source = f"as {path} says" if not is_file or series.provenance else "the width of the detector"
+        source = f"as {path} says" if not stack_file or series.provenance else "the width of the detector"
         note(f"thickness {seen.geometry.volume_shape[0]} voxels, {source}; --thickness changes it")
     return seen
 
@@ -117,11 +118,11 @@ def open_volume(path: str | Path, *, voxel_size_angstrom: float | None = None, o
         If the suffix is unknown.
     """
     path, note = Path(path), on_note or _ignore
-    volume = _open_mrc_volume(path, voxel_size_angstrom) if _is_file(path) else store.open_volume(path)
+    volume = _open_mrc_volume(path, voxel_size_angstrom) if is_file(path) else store.open_volume(path)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=_is_file(path) and voxel_size_angstrom is None)
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=is_file(path) and voxel_size_angstrom is None)
     return volume
 
 
@@ -130,7 +131,7 @@ def angles_path(path: str | Path, angles: str | Path | None = None) -> Path | No
     if angles is not None:
         return Path(angles)
     path = Path(path)
-    return None if not _is_file(path) or read_file(path).record else find_angles(path)
+    return None if not is_file(path) or read_file(path).record else find_angles(path)
 
 
 def read_file(path: str | Path) -> mrc.MrcData:
@@ -159,7 +160,7 @@ def kind_of(path: str | Path) -> Kind:
         If the suffix is unknown.
     """
     path = Path(path)
-    if not _is_file(path):
+    if not is_file(path):
         return store.store_kind(path)
     data = read_file(path)
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
@@ -168,7 +169,7 @@ def kind_of(path: str | Path) -> Kind:
 def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
     """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
     path = Path(path)
-    if _is_file(path, for_output=True):
+    if is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "tilts")
         return mrc_writer.create_mrc_tilts(path, geometry, **options)
     return store.create_tilts(path, geometry, **options)
@@ -177,13 +178,13 @@ def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Wr
 def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any) -> Writer:
     """Begin a volume in the format that the suffix says; options and errors as of `wedge.store.create_volume`."""
     path = Path(path)
-    if _is_file(path, for_output=True):
+    if is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "volume")
         return mrc_writer.create_mrc_volume(path, shape, **options)
     return store.create_volume(path, shape, **options)
 
 
-def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
+def _open_file_tilts(path: Path, angles: str | Path | Sequence[float] | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
     data = read_file(path)
     if data.stated_kind == "volume":
         raise InputError(f"is a volume, expected a tilt series: {path}")
@@ -191,17 +192,24 @@ def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom:
     if angles is None and data.record:
         geometry = TiltGeometry.from_json(data.record["geometry"])
         return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
-    found = Path(angles) if angles is not None else find_angles(path)
+    found = angles if angles is not None else find_angles(path)
     values = data.tilt_angles_deg if found is None else _matching_angles(found, path, num_views)
     if values is None:
         expected = f"neither {path.stem}.tlt, {path.stem}.rawtlt nor {path.name}.mdoc lies beside it"
         raise InputError(f"no tilt angles for {path} with {num_views} sections: {expected}; give --angles, unless it is a volume")
     if angles is None:
         note(f"tilt angles from {found or f'the extended header of {path}'}")
+    if angles is None or isinstance(angles, str | Path):
+        _note_alignment(path, note)
     geometry = TiltGeometry(values, (rows, columns), (columns, rows, columns))
     if voxel_size_angstrom is None:
         geometry = replace(geometry, pixel_size_angstrom=_pixel_size(data, note))
     return TiltSeries(data.array, geometry, str(path))
+
+
+def _note_alignment(path: Path, note: Note) -> None:
+    if path.suffix.lower() != ".ali" and (found := find_beside(path).alignments):
+        note(f"{found[0]} lies beside {path} and is not applied here: wedge import does")
 
 
 def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
@@ -239,12 +247,11 @@ def _angles_of(data: mrc.MrcData) -> str | None:
         return extended
 
 
-def _matching_angles(angles: Path, stack: Path, num_views: int) -> tuple[float, ...]:
-    values = read_angles(angles)
+def _matching_angles(angles: str | Path | Sequence[float], stack: Path, num_views: int) -> tuple[float, ...]:
+    values = read_angles(angles) if isinstance(angles, str | Path) else tuple(angles)
     if len(values) != num_views:
-        raise InputError(
-            f"{len(values)} tilt angles in {angles}, but {num_views} views in {stack}; give the list of this stack by --angles"
-        )
+        where = f" in {angles}" if isinstance(angles, str | Path) else ""
+        raise InputError(f"{len(values)} tilt angles{where}, but {num_views} views in {stack}; give the list of this stack by --angles")
     return values
 
 
@@ -268,7 +275,16 @@ def _positive(voxel_size_angstrom: float) -> None:
         raise UsageError(f"--voxel-size is {voxel_size_angstrom}: expected a positive number of angstrom")
 
 
-def _is_file(path: Path, *, for_output: bool = False) -> bool:
+def is_file(path: Path, *, for_output: bool = False) -> bool:
+    """Say whether a path is that of an MRC file or a TIFF stack, by its suffix, and not of a store.
+
+    Raises
+    ------
+    InputError
+        If nothing is there.
+    UsageError
+        If the suffix is unknown.
+    """
     suffix = path.suffix.lower()
     if suffix in mrc.SUFFIXES or (suffix in tiff.SUFFIXES and not for_output):
         return True
