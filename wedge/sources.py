@@ -21,44 +21,68 @@ class Statement:
         For messages: ``"--voxel-size"``, ``"the header of TS.mrc"``.
     value
         The number, or None where the source is silent.
-    doubtful
-        Whether 1 means that nobody filled it in, as in MRC headers.
+    is_header
+        Whether it is an MRC header, in which 1 often means that nobody filled it in.
     """
 
     source: str
     value: float | None
-    doubtful: bool = False
+    is_header: bool = False
 
 
-def settle_pixel_size(statements: Sequence[Statement], note: Note) -> float | None:
-    """Return the pixel size of the first source that knows it, in angstrom; say which, and who says otherwise by more than 1 %.
+@dataclass(frozen=True)
+class Settled:
+    """What is believed.
+
+    Parameters
+    ----------
+    value
+        The number, or None where nobody knows it.
+    source
+        Who says it, or nobody.
+    only_header
+        Whether nobody but the header of an MRC file says it.
+    """
+
+    value: float | None
+    source: str = ""
+    only_header: bool = False
+
+
+def settle_pixel_size(statements: Sequence[Statement], note: Note) -> Settled:
+    """Believe the first source that knows the pixel size, in angstrom; say which, and who says otherwise by more than 1 %.
 
     Parameters
     ----------
     statements
         From the one that decides to the one that is believed last.
     note
-        Told in one line where more than the first source has something to say about it.
+        Told in one line where it is not just the header, or just an option, that says it.
     """
-    known = [each for each in statements if each.value is not None]
+    known = [each for each in statements if each.value is not None and each.value > 0]
     if not known:
-        return None
+        return Settled(None)
     chosen, *rest = known
     assert chosen.value is not None
     others = [each for each in rest if each.value and abs(each.value / chosen.value - 1) > _LARGEST_DISAGREEMENT]
-    if others:
-        words = [f"{each.source} says {each.value:g}" + (", as where nobody knows it" if _unset(each) else "") for each in others]
-        note(f"pixel size {chosen.value:g} angstrom, from {chosen.source}; {' and '.join(words)}: not used")
-    elif len(statements) > 1 and known[0] is not statements[-1] and chosen is not statements[0]:
+    words = [f"{each.source} says {each.value:g}" for each in others]
+    unset = [each for each in statements if each.is_header and each not in known and chosen is not statements[0]]
+    words += [f"{each.source} says nothing" for each in unset]
+    if words:
+        note(f"pixel size {chosen.value:g} angstrom, from {chosen.source}; {' and '.join(words)}, which is not used")
+    elif len(known) > 1 and chosen is not statements[0]:
         note(f"pixel size {chosen.value:g} angstrom, from {chosen.source}")
-    return chosen.value
+    return Settled(chosen.value, chosen.source, chosen.is_header)
 
 
-def _unset(statement: Statement) -> bool:
-    return statement.doubtful and statement.value == 1.0
-
-
-def match_views(stack_angles_deg: Sequence[float], alignment_angles_deg: Sequence[float], *, stack: str, alignment: str) -> tuple[int, ...]:
+def match_views(
+    stack_angles_deg: Sequence[float],
+    alignment_angles_deg: Sequence[float],
+    used_views: Sequence[int],
+    *,
+    stack: str,
+    alignment: str,
+) -> tuple[int, ...]:
     """Return for each view of a stack its place in an alignment, by their angles.
 
     The same order is kept where it fits: refined angles may differ from those of the stage by half the smallest step, and all of them
@@ -68,6 +92,8 @@ def match_views(stack_angles_deg: Sequence[float], alignment_angles_deg: Sequenc
     ----------
     stack_angles_deg, alignment_angles_deg
         As many angles each.
+    used_views
+        Places in the alignment whose angles count; those that it leaves out may be guesses.
     stack, alignment
         Where they came from, for messages.
 
@@ -81,7 +107,8 @@ def match_views(stack_angles_deg: Sequence[float], alignment_angles_deg: Sequenc
         raise ValueError(f"{len(own)} and {len(other)} angles")
     steps = np.diff(np.unique(own))
     tolerance = 0.5 * float(steps[steps > 0.05].min(initial=90.0))
-    if _largest_difference(own, other) < tolerance:
+    used = np.asarray(used_views, dtype=int)
+    if _largest_difference(own[used], other[used]) < tolerance:
         return tuple(range(len(own)))
     own_order, other_order = np.argsort(own, kind="stable"), np.argsort(other, kind="stable")
     if _largest_difference(own[own_order], other[other_order]) >= tolerance:

@@ -13,7 +13,7 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import mrc, mrc_writer, tiff
 from wedge.formats.angles import find_angles, read_angles
-from wedge.formats.beside import find_beside
+from wedge.formats.beside import note_unapplied, with_view_notes
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
@@ -200,22 +200,17 @@ def _open_file_tilts(path: Path, angles: str | Path | Sequence[float] | None, vo
     if angles is None:
         note(f"tilt angles from {found or f'the extended header of {path}'}")
     if angles is None or isinstance(angles, str | Path):
-        _note_alignment(path, note)
-    geometry = TiltGeometry(values, (rows, columns), (columns, rows, columns))
+        note_unapplied(path, note)
+    geometry = with_view_notes(TiltGeometry(values, (rows, columns), (columns, rows, columns)), path)
     if voxel_size_angstrom is None:
         geometry = replace(geometry, pixel_size_angstrom=_pixel_size(data, note))
     return TiltSeries(data.array, geometry, str(path))
 
 
-def _note_alignment(path: Path, note: Note) -> None:
-    if path.suffix.lower() != ".ali" and (found := find_beside(path).alignments):
-        note(f"{found[0]} lies beside {path} and is not applied here: wedge import does")
-
-
 def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
     """Return the pixel size that the extended header says, else that of the header."""
     if data.pixel_size_angstrom is None:
-        return None if data.spacing_angstrom is None else _one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
+        return None if data.spacing_angstrom is None else mrc.one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
     stated = "nothing" if data.spacing_angstrom is None else f"{data.spacing_angstrom[-1]:.7g} angstrom"
     note(f"pixel size {data.pixel_size_angstrom:g} angstrom, as the extended header of {data.path} says; its header says {stated}")
     return data.pixel_size_angstrom
@@ -230,7 +225,7 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None) -> Volume:
     mrc.refuse_not_finite(data.array, path, "section")
     size = None
     if voxel_size_angstrom is None and data.spacing_angstrom is not None:
-        size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
+        size = mrc.one_size(data.spacing_angstrom, path, "voxels are no cubes")
     stated = data.record.get("tilt_angles_deg")
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
 
@@ -253,14 +248,6 @@ def _matching_angles(angles: str | Path | Sequence[float], stack: Path, num_view
         where = f" in {angles}" if isinstance(angles, str | Path) else ""
         raise InputError(f"{len(values)} tilt angles{where}, but {num_views} views in {stack}; give the list of this stack by --angles")
     return values
-
-
-def _one_size(spacing_angstrom: tuple[float, ...], path: Path, complaint: str) -> float:
-    if max(spacing_angstrom) > 1.01 * min(spacing_angstrom):
-        listed = " x ".join(f"{size:.4g}" for size in spacing_angstrom)
-        raise InputError(f"{complaint}: {path} states {listed} angstrom; give --voxel-size if that is wrong, else resample it first")
-    # Headers hold float32 products of size and count; the digits beyond it are noise.
-    return float(f"{spacing_angstrom[-1]:.7g}")
 
 
 def _note_size(size_angstrom: float | None, name: str, path: Path, note: Note, *, doubtful: bool) -> None:
