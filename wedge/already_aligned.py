@@ -4,8 +4,7 @@ import filecmp
 from pathlib import Path
 from typing import Any
 
-from wedge import store
-from wedge.formats import mrc
+from wedge import formats, store
 
 _ALIGNED_SUFFIX = ".ali"
 _RAW_SUFFIXES = (".st", ".mrc", ".mrcs", ".raw")
@@ -22,8 +21,8 @@ def why_aligned(path: str | Path) -> str | None:
         If the file is missing or damaged.
     """
     path = Path(path)
-    if path.suffix.lower() in mrc.SUFFIXES:
-        record = mrc.read_mrc(path).record
+    if formats.is_file(path):
+        record = formats.read_file(path).record
         simulated, provenance = bool(record.get("simulated")), record.get("provenance", {})
     else:
         series = store.open_tilts(path)
