@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from wedge import formats
+from wedge.already_aligned import why_aligned
 from wedge.data import ArrayLike3D
 from wedge.formats import mrc, tiff
+from wedge.formats.beside import find_beside
 from wedge.geometry import TiltGeometry
 from wedge.slabs import chunk_rows, read_block
 from wedge.statistics import RunningStatistics
@@ -72,6 +74,8 @@ def _describe_file(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D
         _add_angles(result, data.tilt_angles_deg)
     elif data.record.get("tilt_angles_deg"):
         _add_angles(result, tuple(data.record["tilt_angles_deg"]))
+    if kind == "tilts" and why_aligned(path) is None and (found := find_beside(path).alignments):
+        result["beside"] = [str(each) for each in found]
     if data.stated_kind is None and kind == "volume":
         result["note"] = "an MRC header does not say whether this is a volume or a stack of views; it counts as a volume, having no angles"
     return data.array
