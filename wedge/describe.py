@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from wedge import formats
+from wedge.already_aligned import why_aligned
 from wedge.data import ArrayLike3D
 from wedge.formats import foreign_zarr, mrc, tiff
+from wedge.formats.beside import find_beside
 from wedge.formats.mrc import IMOD_AXES
 from wedge.formats.mrc_values import DensityArray
 from wedge.geometry import TiltGeometry
@@ -82,6 +84,8 @@ def _describe_file(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3D
         result["stored_as"] = f"{values.mode}, density = value * {values.scale:.6g} + {values.offset:.6g}"
     if data.record.get("axes") == IMOD_AXES:
         result["file_axes"] = "y, -z, x: the order of IMOD's tilt, before trimvol -rx"
+    if kind == "tilts" and why_aligned(path) is None and (found := find_beside(path).alignments):
+        result["beside"] = [str(each) for each in found]
     if data.stated_kind is None and kind == "volume":
         result["note"] = "an MRC header does not say whether this is a volume or a stack of views; it counts as a volume, having no angles"
     return data.array

@@ -41,6 +41,8 @@ class TiltGeometry:
         Position of the tilt axis on the detector relative to the detector's centre, in pixels.
     acquisition_order
         For each view its place in the order of acquisition, from 0; None where unknown.
+    dose_e_per_square_angstrom
+        For each view the dose that the specimen had taken before it, in electrons per square angstrom; None where unknown.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class TiltGeometry:
     volume_centre_pixels: tuple[float, float] = (0.0, 0.0)
     axis_offset_pixels: float = 0.0
     acquisition_order: tuple[int, ...] | None = None
+    dose_e_per_square_angstrom: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no tilt series can be, and store plain Python numbers."""
@@ -81,6 +84,15 @@ class TiltGeometry:
             raise InputError(f"pixel size is {self.pixel_size_angstrom} angstrom: expected a positive number")
         if self.acquisition_order is not None and sorted(self.acquisition_order) != list(range(len(angles))):
             raise InputError("acquisition order is not a permutation of the views")
+        self._check_dose()
+
+    def _check_dose(self) -> None:
+        if self.dose_e_per_square_angstrom is None:
+            return
+        dose = tuple(float(each) for each in self.dose_e_per_square_angstrom)
+        object.__setattr__(self, "dose_e_per_square_angstrom", dose)
+        if len(dose) != self.num_tilts or not all(math.isfinite(each) and each >= 0 for each in dose):
+            raise InputError(f"{len(dose)} doses for {self.num_tilts} views: expected one number for each, 0 or more")
 
     @property
     def num_tilts(self) -> int:
@@ -113,7 +125,9 @@ class TiltGeometry:
         if self.acquisition_order is not None:
             places = [self.acquisition_order[i] for i in kept]
             order = tuple(int(rank) for rank in np.argsort(np.argsort(places)))
-        return replace(self, tilt_angles_deg=tuple(self.tilt_angles_deg[i] for i in kept), acquisition_order=order)
+        angles, dose = tuple(self.tilt_angles_deg[i] for i in kept), self.dose_e_per_square_angstrom
+        dose = None if dose is None else tuple(dose[i] for i in kept)
+        return replace(self, tilt_angles_deg=angles, acquisition_order=order, dose_e_per_square_angstrom=dose)
 
     def binned(self, factor: int) -> "TiltGeometry":
         """Return the geometry after averaging blocks of ``factor`` pixels and voxels, cropping a remainder at the far end.

@@ -48,6 +48,7 @@ def test_json_tells_the_result_on_stdout_alone(wedge, needle, tmp_path):
         "detector_shape": [64, 64],
         "volume_shape": [64, 64, 64],
         "pixel_size_angstrom": 100,
+        "alignment": None,
     }
     assert "thickness 64 voxels, the width of the detector" in done.err
 

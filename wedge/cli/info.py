@@ -37,6 +37,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         low, high = found["tilt_range_deg"]
         source = f", from {found['angles_file']}" if "angles_file" in found else ""
         lines.append(("tilt angles", f"{found['num_tilts']} from {low:g} to {high:g} degrees{source}"))
+    if "beside" in found:
+        lines.append(("alignment", "; ".join([f"{found['beside'][0]}, which wedge import applies", *found["beside"][1:]])))
     if "volume_shape" in found:
         lines.append(("volume", f"{_times(found['volume_shape'])} (z, y, x)"))
     if "statistics" in found:

@@ -3,7 +3,7 @@
 Everything a user should know about what was assumed goes to ``on_note``, one line each.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import foreign_zarr, mrc, mrc_writer, tiff
 from wedge.formats.angles import find_angles, read_angles
+from wedge.formats.beside import note_unapplied, with_view_notes
+from wedge.formats.files import is_file, read_file
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
@@ -26,7 +28,7 @@ _KIND_NAMES = {"tilts": "a tilt series", "volume": "a volume"}
 def open_tilts(
     path: str | Path,
     *,
-    angles: str | Path | None = None,
+    angles: str | Path | Sequence[float] | None = None,
     voxel_size_angstrom: float | None = None,
     thickness: int | None = None,
     tilt_range: tuple[float, float] | None = None,
@@ -70,24 +72,24 @@ def open_tilts(
         If the suffix is unknown, an excluded view does not exist, or no view is left.
     """
     path, note = Path(path), on_note or _ignore
-    is_file = _is_file(path)
-    series = _open_file_tilts(path, angles, voxel_size_angstrom, note) if is_file else store.open_tilts(path)
+    stack_file = is_file(path)
+    series = _open_file_tilts(path, angles, voxel_size_angstrom, note) if stack_file else store.open_tilts(path)
     geometry = series.geometry
-    if angles is not None and not is_file:
-        geometry = replace(geometry, tilt_angles_deg=_matching_angles(Path(angles), path, geometry.num_tilts))
+    if angles is not None and not stack_file:
+        geometry = replace(geometry, tilt_angles_deg=_matching_angles(angles, path, geometry.num_tilts))
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
-    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=is_file and voxel_size_angstrom is None)
+    _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=stack_file and voxel_size_angstrom is None)
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
-    if is_file:
+    if stack_file:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
         mrc.refuse_not_finite(series.array, path, "view", kept)
     seen = window(selected, crop_x, crop_y, bin)
     if thickness is not None:
         seen = replace(seen, geometry=_with_thickness(seen.geometry, thickness))
     else:
-        source = f"as {path} says" if not is_file or series.provenance else "the width of the detector"
+        source = f"as {path} says" if not stack_file or series.provenance else "the width of the detector"
         note(f"thickness {seen.geometry.volume_shape[0]} voxels, {source}; --thickness changes it")
     return seen
 
@@ -121,14 +123,14 @@ def open_volume(
         If the suffix is unknown, or ``imod_axes`` is for a store.
     """
     path, note = Path(path), on_note or _ignore
-    is_file = _is_file(path)
-    if imod_axes and not is_file:
+    of_file = is_file(path)
+    if imod_axes and not of_file:
         raise UsageError(f"axes of IMOD are for MRC files, and a Zarr store names its axes itself: {path}; leave --from-axes out")
-    volume = _open_mrc_volume(path, voxel_size_angstrom, imod_axes) if is_file else _open_zarr_volume(path, voxel_size_angstrom)
+    volume = _open_mrc_volume(path, voxel_size_angstrom, imod_axes) if of_file else _open_zarr_volume(path, voxel_size_angstrom)
     if voxel_size_angstrom is not None:
         _positive(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
-    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=is_file and voxel_size_angstrom is None)
+    _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=of_file and voxel_size_angstrom is None)
     return volume
 
 
@@ -137,22 +139,7 @@ def angles_path(path: str | Path, angles: str | Path | None = None) -> Path | No
     if angles is not None:
         return Path(angles)
     path = Path(path)
-    return None if not _is_file(path) or read_file(path).record else find_angles(path)
-
-
-def read_file(path: str | Path) -> mrc.MrcData:
-    """Open an MRC file or a TIFF stack; a TIFF counts as a tilt series.
-
-    Raises
-    ------
-    InputError
-        If it is missing or damaged.
-    """
-    path = Path(path)
-    if path.suffix.lower() not in tiff.SUFFIXES:
-        return mrc.read_mrc(path)
-    array, size = tiff.read_tiff(path)
-    return mrc.MrcData(path, array, None if size is None else (size, size, size), "tilts")
+    return None if not is_file(path) or read_file(path).record else find_angles(path)
 
 
 def kind_of(path: str | Path) -> Kind:
@@ -166,7 +153,7 @@ def kind_of(path: str | Path) -> Kind:
         If the suffix is unknown.
     """
     path = Path(path)
-    if not _is_file(path):
+    if not is_file(path):
         return "volume" if foreign_zarr.is_foreign(path) else store.store_kind(path)
     data = read_file(path)
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
@@ -175,7 +162,7 @@ def kind_of(path: str | Path) -> Kind:
 def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
     """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
     path = Path(path)
-    if _is_file(path, for_output=True):
+    if is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "tilts")
         return mrc_writer.create_mrc_tilts(path, geometry, **options)
     return store.create_tilts(path, geometry, **options)
@@ -184,13 +171,13 @@ def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Wr
 def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any) -> Writer:
     """Begin a volume in the format that the suffix says; options and errors as of `wedge.store.create_volume`."""
     path = Path(path)
-    if _is_file(path, for_output=True):
+    if is_file(path, for_output=True):
         _refuse_place_of_other_kind(path, "volume")
         return mrc_writer.create_mrc_volume(path, shape, **options)
     return store.create_volume(path, shape, **options)
 
 
-def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
+def _open_file_tilts(path: Path, angles: str | Path | Sequence[float] | None, voxel_size_angstrom: float | None, note: Note) -> TiltSeries:
     data = read_file(path)
     if data.stated_kind == "volume":
         raise InputError(f"is a volume, expected a tilt series: {path}")
@@ -198,14 +185,16 @@ def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom:
     if angles is None and data.record:
         geometry = TiltGeometry.from_json(data.record["geometry"])
         return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
-    found = Path(angles) if angles is not None else find_angles(path)
+    found = angles if angles is not None else find_angles(path)
     values = data.tilt_angles_deg if found is None else _matching_angles(found, path, num_views)
     if values is None:
         expected = f"neither {path.stem}.tlt, {path.stem}.rawtlt nor {path.name}.mdoc lies beside it"
         raise InputError(f"no tilt angles for {path} with {num_views} sections: {expected}; give --angles, unless it is a volume")
     if angles is None:
         note(f"tilt angles from {found or f'the extended header of {path}'}")
-    geometry = TiltGeometry(values, (rows, columns), (columns, rows, columns))
+    if angles is None or isinstance(angles, str | Path):
+        note_unapplied(path, note)
+    geometry = with_view_notes(TiltGeometry(values, (rows, columns), (columns, rows, columns)), path)
     if voxel_size_angstrom is None:
         geometry = replace(geometry, pixel_size_angstrom=_pixel_size(data, note))
     return TiltSeries(data.array, geometry, str(path))
@@ -214,7 +203,7 @@ def _open_file_tilts(path: Path, angles: str | Path | None, voxel_size_angstrom:
 def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
     """Return the pixel size that the extended header says, else that of the header."""
     if data.pixel_size_angstrom is None:
-        return None if data.spacing_angstrom is None else _one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
+        return None if data.spacing_angstrom is None else mrc.one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
     stated = "nothing" if data.spacing_angstrom is None else f"{data.spacing_angstrom[-1]:.7g} angstrom"
     note(f"pixel size {data.pixel_size_angstrom:g} angstrom, as the extended header of {data.path} says; its header says {stated}")
     return data.pixel_size_angstrom
@@ -229,7 +218,7 @@ def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None, imod_axes: b
     mrc.refuse_not_finite(data.array, path, "section")
     size = None
     if voxel_size_angstrom is None and data.spacing_angstrom is not None:
-        size = _one_size(data.spacing_angstrom, path, "voxels are no cubes")
+        size = mrc.one_size(data.spacing_angstrom, path, "voxels are no cubes")
     stated = data.record.get("tilt_angles_deg")
     return Volume(data.array, size, str(path), None if stated is None else tuple(stated), data.record.get("provenance", {}))
 
@@ -254,21 +243,12 @@ def _angles_of(data: mrc.MrcData) -> str | None:
         return extended
 
 
-def _matching_angles(angles: Path, stack: Path, num_views: int) -> tuple[float, ...]:
-    values = read_angles(angles)
+def _matching_angles(angles: str | Path | Sequence[float], stack: Path, num_views: int) -> tuple[float, ...]:
+    values = read_angles(angles) if isinstance(angles, str | Path) else tuple(angles)
     if len(values) != num_views:
-        raise InputError(
-            f"{len(values)} tilt angles in {angles}, but {num_views} views in {stack}; give the list of this stack by --angles"
-        )
+        where = f" in {angles}" if isinstance(angles, str | Path) else ""
+        raise InputError(f"{len(values)} tilt angles{where}, but {num_views} views in {stack}; give the list of this stack by --angles")
     return values
-
-
-def _one_size(spacing_angstrom: tuple[float, ...], path: Path, complaint: str) -> float:
-    if max(spacing_angstrom) > 1.01 * min(spacing_angstrom):
-        listed = " x ".join(f"{size:.4g}" for size in spacing_angstrom)
-        raise InputError(f"{complaint}: {path} states {listed} angstrom; give --voxel-size if that is wrong, else resample it first")
-    # Headers hold float32 products of size and count; the digits beyond it are noise.
-    return float(f"{spacing_angstrom[-1]:.7g}")
 
 
 def _note_size(size_angstrom: float | None, name: str, path: Path, note: Note, *, doubtful: bool) -> None:
@@ -281,18 +261,6 @@ def _note_size(size_angstrom: float | None, name: str, path: Path, note: Note, *
 def _positive(voxel_size_angstrom: float) -> None:
     if not 0 < voxel_size_angstrom < float("inf"):
         raise UsageError(f"--voxel-size is {voxel_size_angstrom}: expected a positive number of angstrom")
-
-
-def _is_file(path: Path, *, for_output: bool = False) -> bool:
-    suffix = path.suffix.lower()
-    if suffix in mrc.SUFFIXES or (suffix in tiff.SUFFIXES and not for_output):
-        return True
-    if suffix == ".zarr" or (not for_output and path.is_dir()) or path.name.endswith(".zarr.partial"):
-        return False
-    if not for_output and not path.exists():
-        raise InputError(f"no such file: {path}; check the path")
-    known = mrc.SUFFIXES if for_output else (*mrc.SUFFIXES, *tiff.SUFFIXES)
-    raise UsageError(f"suffix of {path} says no format that wedge knows: expected .zarr or one of {', '.join(known)}")
 
 
 def _refuse_place_of_other_kind(path: Path, kind: Kind) -> None:

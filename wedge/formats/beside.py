@@ -4,6 +4,7 @@ Where several alignments lie there, the first of these is taken, and the others 
 this stack), AreTomo's ``NAME.aln``, RELION's ``NAME.star``, Warp's ``NAME.xml``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from wedge.alignment import Alignment
 from wedge.errors import InputError, UsageError
 from wedge.formats import imod
 from wedge.formats.aln import read_aln
-from wedge.formats.mdoc import mdoc_alignment
+from wedge.formats.mdoc import mdoc_alignment, read_mdoc
 from wedge.formats.relion import global_names, read_relion
 from wedge.formats.text import read_text
 from wedge.formats.warp import is_warp, read_warp
+from wedge.geometry import TiltGeometry
 
 SUFFIXES = (".xf", ".com", ".aln", ".star", ".xml", ".mdoc")
 
@@ -61,6 +63,24 @@ def find_mdoc(stack: str | Path) -> Path | None:
     """Return SerialEM's notes beside a stack, ``NAME.mrc.mdoc`` or ``NAME.mdoc``, or None."""
     stack = Path(stack)
     return next((path for path in (stack.with_name(stack.name + ".mdoc"), stack.with_suffix(".mdoc")) if path.is_file()), None)
+
+
+def note_unapplied(stack: Path, note: Callable[[str], None]) -> None:
+    """Tell in a line where the alignment of a raw stack lies beside it while nobody applies it."""
+    if stack.suffix.lower() != ".ali" and (found := find_beside(stack).alignments):
+        note(f"{found[0]} lies beside {stack} and is not applied: wedge import does")
+
+
+def with_view_notes(geometry: TiltGeometry, stack: Path) -> TiltGeometry:
+    """Return the geometry with the order and the dose of the views, where the microscope's notes beside the stack are of as many views."""
+    found = find_mdoc(stack)
+    try:
+        notes = None if found is None else read_mdoc(found)
+    except InputError:
+        return geometry  # damaged ones say nothing unless somebody asks for them
+    if notes is None or notes.num_views != geometry.num_tilts:
+        return geometry
+    return replace(geometry, acquisition_order=notes.acquisition_order, dose_e_per_square_angstrom=notes.dose_e_per_square_angstrom)
 
 
 def read_alignment(

@@ -152,6 +152,21 @@ def refuse_not_finite(array: ArrayLike3D, path: Path, section: str, indices: Ite
             raise InputError(f"{section} {index} of {path} has {count} values that are NaN or infinite; {remedy}")
 
 
+def one_size(spacing_angstrom: tuple[float, ...], path: Path, complaint: str) -> float:
+    """Return the spacing that the axes share within a percent.
+
+    Raises
+    ------
+    InputError
+        If they do not; the message begins with ``complaint``.
+    """
+    if max(spacing_angstrom) > 1.01 * min(spacing_angstrom):
+        listed = " x ".join(f"{size:.4g}" for size in spacing_angstrom)
+        raise InputError(f"{complaint}: {path} states {listed} angstrom; give --voxel-size if that is wrong, else resample it first")
+    # Headers hold float32 products of size and count; the digits beyond it are noise.
+    return float(f"{spacing_angstrom[-1]:.7g}")
+
+
 def _read_header(path: Path) -> Any:
     """Read a header as ``()`` of mrcfile's type, in the byte order in which its mode makes sense.
 

@@ -1,0 +1,95 @@
+"""An alignment for the views of a stack, one by one and in their order, and the tilt angles that count."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from wedge.alignment import Alignment
+from wedge.errors import InputError
+from wedge.formats.angles import read_angles
+from wedge.sources import match_views
+from wedge.stack_facts import StackFacts
+
+Note = Callable[[str], None]
+_WORTH_TELLING_DEG = 1.0
+
+
+def fit_to_stack(alignment: Alignment, facts: StackFacts, given: Path | None, note: Note) -> tuple[Alignment, tuple[float, ...]]:
+    """Return the alignment in the order of the stack, and the angles of its views in degrees.
+
+    Parameters
+    ----------
+    alignment
+        As it was read.
+    facts
+        Of the stack.
+    given
+        The angle list of the user, which decides; else the refined angles of the alignment, else those of the stack. To either of these
+        what the alignment says is to be added to all of them is added.
+    note
+        Told where something had to be settled.
+
+    Raises
+    ------
+    InputError
+        If the alignment is of other views than the stack, or nobody knows the angles.
+    """
+    count = facts.num_views
+    fitted = _as_many(alignment, count, facts.path, note)
+    own = _own_angles(facts, alignment, given, note)
+    if own is not None and fitted.tilt_angles_deg is not None:
+        fitted = _in_order(fitted, own, facts.path, note)
+    if given is not None and own is not None:
+        return fitted, own[1]
+    angles = fitted.tilt_angles_deg or (None if own is None else own[1])
+    if angles is None:
+        raise InputError(f"no tilt angles for {facts.path}: neither {fitted.source} nor a list beside it has any; give --angles")
+    offset = fitted.tilt_angle_offset_deg
+    if offset:
+        note(f"{offset:g} degrees are added to all tilt angles, as the files of {fitted.source} say")
+    return fitted, tuple(angle + offset for angle in angles)
+
+
+def _as_many(alignment: Alignment, count: int, stack: Path, note: Note) -> Alignment:
+    if alignment.num_views == count:
+        return alignment
+    used = alignment.used_views
+    if len(used) == count:
+        note(f"{alignment.source} is of {alignment.num_views} views and leaves out {alignment.num_views - count}: {stack} is without these")
+        return alignment.with_views(used)
+    without = "" if len(used) == alignment.num_views else f" ({len(used)} without those that it leaves out)"
+    raise InputError(
+        f"{alignment.num_views} views in {alignment.source}{without}, but {count} in {stack}; give the alignment of this stack by"
+        " --alignment, or none"
+    )
+
+
+def _own_angles(facts: StackFacts, alignment: Alignment, given: Path | None, note: Note) -> tuple[str, tuple[float, ...]] | None:
+    """Return the angles that the stack itself has, where they are as many as its views."""
+    own = (str(given), read_angles(given)) if given is not None else facts.angles()
+    if own is None or len(own[1]) == facts.num_views:
+        return own
+    used = alignment.used_views
+    if len(own[1]) == alignment.num_views and len(used) == facts.num_views:
+        return own[0], tuple(own[1][view] for view in used)
+    if given is not None or alignment.tilt_angles_deg is None:
+        raise InputError(f"{len(own[1])} tilt angles in {own[0]}, but {facts.num_views} views in {facts.path}; give its list by --angles")
+    note(f"{own[0]} has {len(own[1])} tilt angles for {facts.num_views} views and is not used: {alignment.source} has as many")
+    return None
+
+
+def _in_order(fitted: Alignment, own: tuple[str, tuple[float, ...]], stack: Path, note: Note) -> Alignment:
+    """Return the alignment in the order of the stack's own angles."""
+    assert fitted.tilt_angles_deg is not None
+    source, angles = own
+    places = match_views(angles, fitted.tilt_angles_deg, fitted.used_views, stack=source, alignment=fitted.source)
+    if places != tuple(range(len(places))):
+        note(f"the views of {fitted.source} are sorted otherwise than those of {stack}: matched by their angles in {source}")
+        fitted = fitted.with_views(places)
+        assert fitted.tilt_angles_deg is not None
+    used = list(fitted.used_views)
+    shift = float(np.median(np.asarray(fitted.tilt_angles_deg)[used] - np.asarray(angles)[used]))
+    if abs(shift) > _WORTH_TELLING_DEG:
+        note(f"the angles of {fitted.source} are those of {source} and {shift:+.3g} degrees")
+    return fitted
