@@ -11,7 +11,7 @@ from typing import Any
 from wedge import store
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
-from wedge.formats import foreign_zarr, mrc, mrc_writer, tiff
+from wedge.formats import foreign_zarr, mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
 from wedge.formats.beside import note_unapplied, with_view_notes
 from wedge.formats.files import is_file, read_file
