@@ -15,6 +15,7 @@ EXAMPLES = ROOT / "examples"
 TINY = ["spheres", "--shape", "16", "24", "32"]
 ARGUMENTS = {
     "needle.py": ["-o", "{out}", "--passes", "1"],
+    "real/needle.py": ["-o", "{out}", "--passes", "1"],
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],
@@ -32,7 +33,7 @@ ARGUMENTS = {
     "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],
 }
 """Scripts, and what makes them quick; ``WEDGE_PASSES=1`` and ``WEDGE_TUNE=none`` shorten every fit beside."""
-NEED_LARGER_DATA = {"data/make_needle.py"}
+NEED_LARGER_DATA = {"data/make_needle.py", "data/make_raw_needle.py"}
 REPORT = "benchmarks/report.py"
 SCRIPTS = [path for path in sorted(EXAMPLES.rglob("*.py")) if 'if __name__ == "__main__"' in path.read_text()]
 

@@ -17,7 +17,7 @@ from wedge.cli.common import JsonOption, emit, say
 from wedge.cli.table import table
 from wedge.errors import UsageError
 
-COMMANDS = ("import", "fbp", "reconstruct", "export")
+COMMANDS = ("import", "align", "fbp", "reconstruct", "export")
 """Commands of one input and one output."""
 _SECONDS_TO_STOP = 60.0
 _EXISTS = 5

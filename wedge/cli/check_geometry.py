@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wedge.align.check import Check, Fit
     from wedge.align.correct import HandFit
 
+_HARDLY_EXPLAINED = 0.8
 _UNTOLD = (
     "the views alone cannot tell: the sign of all angles (mirrors the volume in z), all views mirrored in x (turns it by 180 degrees "
     "about the axis), all views mirrored in y (mirrors it in y)"
@@ -108,6 +109,8 @@ def _result(check: Check, by_hand: list[HandFit]) -> dict[str, Any]:
         advice.append(f"put the tilt axis at {fit.axis_offset_pixels:.2f} pixels from the middle of the views")
     if by_hand and by_hand[0].hand.name != "as it is":
         advice.append(f"for the hand of the reference: {by_hand[0].hand.name}")
+    if fit.error > _HARDLY_EXPLAINED:
+        advice.append("hardly anything is explained: where that is not noise, views are not aligned; run wedge align first, and this again")
     return {
         "fits_as_given": fit is given,
         "given": _row(given, "as given"),
@@ -131,7 +134,7 @@ def _text(result: dict[str, Any], output: Path | None) -> str:
     verdict = "the geometry fits as given" if result["fits_as_given"] else f"what fits: {result['chosen']['geometry']}"
     gain = 1 - result["chosen"]["unexplained"] / result["given"]["unexplained"]
     if not result["fits_as_given"]:
-        verdict += f", which leaves {100 * gain:.0f} % less of the views unexplained than the geometry as given"
+        verdict += f", which leaves {100 * gain:.1f} % less of the views unexplained than the geometry as given"
     parts.append("\n".join([verdict, *(f"- {each}" for each in result["advice"])]))
     parts.append(_UNTOLD if not result["hands"] else f"hand and mirrors are the reference's, by {result['hand_margin']:.3f} of correlation")
     return "\n\n".join([*parts, *([str(output)] if output else [])])
