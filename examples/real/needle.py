@@ -1,10 +1,10 @@
-"""From the raw needle series, as the microscope wrote it, to an aligned import, a reconstruction, a report on its quality, and an MRC volume.
+"""From the raw needle series, as the microscope wrote it, to an aligned import, a reconstruction, its quality, and an MRC volume.
 
     python examples/real/needle.py [RAW.mrc] [-o DIR] [--passes N]
 
-Without RAW.mrc the small copy in ``../data/needle`` is taken; the full one is ``HAADF.mrc`` of the etspy 1.3.0 source package. Its traps are
-those of many series: the header's pixel size is wrong and that of the extended header right, the background lies near -30000, the tilt axis
-runs along x, and nobody aligned it. The picture shows filtered backprojection before and after the alignment, and the fit.
+Without RAW.mrc the small copy in ``../data/needle`` is taken; the full one is ``HAADF.mrc`` of the etspy 1.3.0 source package. Its traps
+are those of many series: the header's pixel size is wrong and that of the extended header right, the background lies near -30000, the tilt
+axis runs along x, and nobody aligned it. The picture shows filtered backprojection before and after the alignment, and the fit.
 """
 
 import argparse
