@@ -1,8 +1,9 @@
 """Zarr stores of tilt series and volumes: the only module that writes and reads them.
 
 A store is a Zarr 3 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and how it was made; a tilt series is
-its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr 0.5 names it, and where it is large the
-arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the first and last axis and a few rows.
+its array ``tilts``, ``(tilt, y, x)``, and ``weights`` of that shape where rays don't count alike; a volume is its array ``0``,
+``(z, y, x)``, as OME-Zarr 0.5 names it, and where it is large the arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the
+first and last axis and a few rows.
 """
 
 import json
@@ -37,6 +38,7 @@ FORMAT_VERSION = 1
 Kind = Literal["tilts", "volume"]
 _NAMES: dict[str, str] = {"tilts": "a tilt series", "volume": "a volume"}
 _ARRAYS: dict[str, str] = {"tilts": "tilts", "volume": "0"}
+_WEIGHTS = "weights"
 
 
 def store_kind(path: str | Path) -> Kind:
@@ -61,8 +63,10 @@ def open_tilts(path: str | Path) -> TiltSeries:
     path = Path(path)
     attributes = _read_attributes(path, "tilts")
     geometry = TiltGeometry.from_json(attributes["geometry"])
-    array = _open_array(path, "tilts", (geometry.num_tilts, *geometry.detector_shape))
-    return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}))
+    shape = (geometry.num_tilts, *geometry.detector_shape)
+    array = _open_array(path, _ARRAYS["tilts"], shape)
+    weights = _open_array(path, _WEIGHTS, shape) if attributes.get("weighted") else None
+    return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}), weights)
 
 
 def open_volume(path: str | Path) -> Volume:
@@ -75,7 +79,7 @@ def open_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     attributes = _read_attributes(path, "volume")
-    array = _open_array(path, "volume", tuple(attributes["shape"]))
+    array = _open_array(path, _ARRAYS["volume"], tuple(attributes["shape"]))
     angles = attributes.get("tilt_angles_deg")
     return Volume(
         array,
@@ -87,7 +91,13 @@ def open_volume(path: str | Path) -> Volume:
 
 
 def create_tilts(
-    path: str | Path, geometry: TiltGeometry, *, simulated: bool = False, overwrite: bool = False, lock: BaseFileLock | None = None
+    path: str | Path,
+    geometry: TiltGeometry,
+    *,
+    simulated: bool = False,
+    weighted: bool = False,
+    overwrite: bool = False,
+    lock: BaseFileLock | None = None,
 ) -> Writer:
     """Begin a store of a tilt series, ``(tilt, y, x)`` of the geometry's shapes.
 
@@ -99,6 +109,8 @@ def create_tilts(
         Angles and shapes.
     simulated
         True where the zero of intensity is known to be zero density.
+    weighted
+        Whether the rays have weights, which `Writer.write_weights` then takes.
     overwrite
         Replace what is there, at the commit.
     lock
@@ -112,7 +124,7 @@ def create_tilts(
         If the place cannot be written or the disk is full.
     """
     shape = (geometry.num_tilts, *geometry.detector_shape)
-    attributes = {"simulated": simulated, "geometry": geometry.to_json()}
+    attributes = {"simulated": simulated, "geometry": geometry.to_json(), **({"weighted": True} if weighted else {})}
     return _create(Path(path), "tilts", shape, ("tilt", "y", "x"), attributes, {}, overwrite, lock)
 
 
@@ -159,18 +171,21 @@ def create_volume(
 class _ZarrSink:
     """Rows into the array of a partial store; coarser copies and the attribute ``complete`` at the end."""
 
-    def __init__(self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind) -> None:
+    def __init__(
+        self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind, weights: zarr.Array[Any] | None
+    ) -> None:
         self._group = group
+        self._weights = weights
         self._array = array
         self._axes = axes
         self._kind = kind
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
-        # Chunk by chunk: of several at once, some are still being written when the first has failed.
-        y_stop, chunk = y_start + block.shape[0], self._array.chunks[1]
-        for first in range(y_start - y_start % chunk, y_stop, chunk):
-            start, stop = max(first, y_start), min(first + chunk, y_stop)
-            self._array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
+        _write_rows(self._array, y_start, block)
+
+    def write_weights(self, y_start: int, block: np.ndarray) -> None:
+        if self._weights is not None:
+            _write_rows(self._weights, y_start, block)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         if self._kind == "volume":
@@ -191,6 +206,14 @@ class _ZarrSink:
 
     def close(self) -> None:
         """Close nothing: a store keeps no file open."""
+
+
+def _write_rows(array: zarr.Array[Any], y_start: int, block: np.ndarray) -> None:
+    # Chunk by chunk: of several at once, some are still being written when the first has failed.
+    y_stop, chunk = y_start + block.shape[0], array.chunks[1]
+    for first in range(y_start - y_start % chunk, y_stop, chunk):
+        start, stop = max(first, y_start), min(first + chunk, y_stop)
+        array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
 
 
 def _create_array(group: zarr.Group, name: str, shape: tuple[int, int, int], axes: tuple[str, str, str]) -> zarr.Array[Any]:
@@ -224,10 +247,11 @@ def _create(
         with writing(path):
             group = zarr.create_group(str(output.partial), zarr_format=3, attributes={**other_attributes, "wedge": wedge})
             array = _create_array(group, _ARRAYS[kind], shape, axes)
+            weights = _create_array(group, _WEIGHTS, shape, axes) if attributes.get("weighted") else None
     except BaseException:
         output.discard()
         raise
-    return Writer(output, shape, _ZarrSink(group, array, axes, kind))
+    return Writer(output, shape, _ZarrSink(group, array, axes, kind, weights), weights is not None)
 
 
 def _refuse_other_kind(path: Path, kind: Kind) -> None:
@@ -282,14 +306,14 @@ def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]
     return attributes
 
 
-def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[Any]:
+def _open_array(path: Path, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
     try:
-        array = zarr.open_array(str(path / _ARRAYS[kind]), mode="r")
+        array = zarr.open_array(str(path / name), mode="r")
         num_chunks, num_present = array.nchunks, array.nchunks_initialized
     except PermissionError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
-        raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
+        raise InputError(f"damaged store: cannot open array {name!r} of {path}; make it anew") from error
     if array.shape != shape:
         raise InputError(f"damaged store: array of shape {array.shape}, expected {shape}: {path}; make it anew")
     if num_present != num_chunks:

@@ -37,7 +37,8 @@ def command(
     if is_tilts:
         tilts = formats.open_tilts(source, **reading.options(), on_note=say)
         size, provenance = tilts.geometry.pixel_size_angstrom, tilts.provenance
-        writer = formats.create_tilts(output, tilts.geometry, simulated=tilts.simulated, overwrite=overwrite)
+        kept = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
+        writer = formats.create_tilts(output, tilts.geometry, overwrite=overwrite, **kept)
     else:
         volume = formats.open_volume(source, voxel_size_angstrom=reading.voxel_size_angstrom, on_note=say)
         size, provenance = volume.voxel_size_angstrom, volume.provenance

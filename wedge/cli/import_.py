@@ -42,7 +42,8 @@ def command(
         "angles": None if list_used is None else str(list_used),
         "thickness": tilts.geometry.volume_shape[0],
     }
-    with formats.create_tilts(output, tilts.geometry, simulated=tilts.simulated, overwrite=overwrite) as writer:
+    kept = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
+    with formats.create_tilts(output, tilts.geometry, overwrite=overwrite, **kept) as writer:
         with progress("import", tilts.array.shape[1]) as advance:
             copy_tilts(tilts, writer, on_progress=advance)
         inputs = [stack] if list_used is None else [stack, list_used]

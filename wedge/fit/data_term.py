@@ -13,10 +13,10 @@ from wedge.draws import seed_for
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
 from wedge.fit.normalization import Normalization
-from wedge.formats.views import SelectedViews
+from wedge.formats.views import views_of
 from wedge.geometry import TiltGeometry
 from wedge.projection import project
-from wedge.slabs import read_sinograms
+from wedge.slabs import read_sinograms, read_weights, slab_ranges
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,8 @@ def split_parts(tilts: TiltSeries, hold_out: float) -> list[DataPart]:
     kept = [i for i in range(tilts.geometry.num_tilts) if i not in out]
     parts = []
     for indices, held in ((kept, False), (sorted(out), True)):
-        geometry = tilts.geometry.with_views(indices)
-        series = TiltSeries(SelectedViews(tilts.array, np.array(indices)), geometry, tilts.name, tilts.simulated, tilts.provenance)
-        parts.append(DataPart(series, geometry, torch.ones(len(indices)), held))
+        series = views_of(tilts, indices)
+        parts.append(DataPart(series, series.geometry, torch.ones(len(indices)), held))
     return parts
 
 
@@ -94,7 +93,8 @@ class Perturbation:
 class DataTerm:
     """The data term of one part on one device.
 
-    Sinograms are kept in the fit's units. They stay on the device where ``resident``, otherwise slabs are read when asked for.
+    Sinograms are kept in the fit's units. They stay on the device where ``resident``, otherwise slabs are read when asked for; so do the
+    weights of their rays, where they have some.
     """
 
     def __init__(
@@ -120,6 +120,7 @@ class DataTerm:
         self._per_root_thickness = thickness_pixels**-0.5
         self._view_weights = part.weights.to(device)[None, :, None]
         self._sinograms = self._read(0, part.geometry.detector_shape[0]) if resident else None
+        self._ray_weights = self._read_weights(0, part.geometry.detector_shape[0]) if resident else None
 
     def _read(self, y_start: int, y_stop: int) -> torch.Tensor:
         block = read_sinograms(self.part.series, y_start, y_stop).astype(np.float64)
@@ -133,9 +134,33 @@ class DataTerm:
             return self._sinograms[slab.y_start : slab.y_stop]
         return self._read(slab.y_start, slab.y_stop)
 
+    def _read_weights(self, y_start: int, y_stop: int) -> torch.Tensor | None:
+        weights = read_weights(self.part.series, y_start, y_stop)
+        return None if weights is None else torch.from_numpy(weights).to(self._device)
+
+    def ray_weights(self, slab: Slab) -> torch.Tensor | None:
+        """Return the weights of the slab's rays ``(y, tilt, x)``; None where all are 1."""
+        if self._ray_weights is not None:
+            return self._ray_weights[slab.y_start : slab.y_stop]
+        return None if self.part.series.weights is None else self._read_weights(slab.y_start, slab.y_stop)
+
+    def weighted_rays(self) -> float:
+        """Return the sum of the squared weights of all rays of the part: their number where all are 1."""
+        geometry = self.part.geometry
+        if self.part.series.weights is None:
+            return float(geometry.num_tilts * geometry.detector_shape[0] * geometry.detector_shape[1])
+        rows = slab_ranges(geometry.detector_shape[0], 16)
+        read = (read_weights(self.part.series, part.start, part.stop) for part in rows)
+        return float(sum(np.square(weights, dtype=np.float64).sum() for weights in read if weights is not None))
+
     def residual(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
-        """Return predicted minus measured ``(y, tilt, x)`` for the slab's ``(y, z, x)`` normalized density, oversampled or not."""
-        return project(self._projectors[oversampling], slices) - self.measured(slab)
+        """Return predicted minus measured, times the weights of the rays, ``(y, tilt, x)``.
+
+        The slab's normalized density ``(y, z, x)`` may be oversampled.
+        """
+        residual = project(self._projectors[oversampling], slices) - self.measured(slab)
+        weights = self.ray_weights(slab)
+        return residual if weights is None else residual * weights
 
     def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
         """Return the loss: a mean over the slab's rays of the residual over the root of the thickness.

@@ -10,7 +10,7 @@ from wedge.data import TiltSeries
 from wedge.errors import InputError, OutputExistsError
 from wedge.fit.checkpoint import CHECKPOINT_NAME, load_progress
 from wedge.fit.config import FitConfig
-from wedge.fit.normalization import sample_rows
+from wedge.fit.normalization import sample_rows, sample_weights
 
 CONFIG_NAME = "config.json"
 LOG_NAME = "log.jsonl"
@@ -20,6 +20,8 @@ def fingerprint(tilts: TiltSeries) -> str:
     """Return a hash of the geometry and of some rows: enough to tell whether a checkpoint belongs to a tilt series."""
     digest = hashlib.blake2b(json.dumps(tilts.geometry.to_json()).encode(), digest_size=16)
     digest.update(sample_rows(tilts).tobytes())
+    if tilts.weights is not None:
+        digest.update(sample_weights(tilts).tobytes())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ is the mean squared residual, unweighted, so that noise counts as it is measured
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from wedge.fit.data_term import DataPart
 from wedge.fit.loop import Fit, mean_over_rows, take_step
 from wedge.fit.memory import MemoryPlan, release_unused
 from wedge.fit.normalization import Normalization
-from wedge.formats.views import SelectedViews
+from wedge.formats.views import views_of
 from wedge.lattice import FieldBox
 
 _HELD_OUT_EVERY = 8
@@ -39,9 +39,8 @@ def split_views(tilts: TiltSeries, judges: Sequence[int]) -> list[DataPart]:
     parts = []
     kept = [view for view in range(tilts.geometry.num_tilts) if view not in set(judges)]
     for indices, held_out in ((kept, False), (sorted(judges), True)):
-        geometry = tilts.geometry.with_views(indices)
-        series = replace(tilts, array=SelectedViews(tilts.array, np.array(indices)), geometry=geometry)
-        parts.append(DataPart(series, geometry, torch.ones(len(indices)), held_out))
+        series = views_of(tilts, indices)
+        parts.append(DataPart(series, series.geometry, torch.ones(len(indices)), held_out))
     return parts
 
 
@@ -130,5 +129,5 @@ def _trial_error(fit: Fit) -> float:
         density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
         return torch.stack([term.residual(density, slab, sampling.factor).square().sum() for term in fit.held_out]).sum() / slab.rows
 
-    rays = sum(term.part.geometry.num_tilts for term in fit.held_out) * fit.held_out[0].part.geometry.detector_shape[1]
-    return mean_over_rows(fit, squared) / rays
+    rays = sum(term.weighted_rays() for term in fit.held_out) / fit.box.shape[1]
+    return mean_over_rows(fit, squared) / max(rays, 1.0)

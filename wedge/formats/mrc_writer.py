@@ -44,6 +44,9 @@ class _MrcSink:
             self._file.seek(self._header.nbytes + 4 * (section * num_rows + y_start) * num_columns)
             self._file.write(np.ascontiguousarray(block[:, section, :], dtype="<f4").tobytes())
 
+    def write_weights(self, y_start: int, block: np.ndarray) -> None:
+        raise ValueError(f"{self._output.path} has no room for weights")
+
     def finish(self, provenance: dict[str, Any]) -> None:
         self._file.flush()
         statistics = RunningStatistics()
