@@ -209,7 +209,7 @@ class Writer:
     sink
         The format.
     weighted
-        Whether the sink takes weights too.
+        Whether there are weights too.
     """
 
     def __init__(self, output: PendingOutput, shape: tuple[int, int, int], sink: Sink, weighted: bool = False) -> None:
@@ -218,12 +218,7 @@ class Writer:
         self._weights_written = np.zeros(shape[1], dtype=bool) if weighted else None
         self._written = np.zeros(shape[1], dtype=bool)
         self._open = True
-        self.shape = shape
-
-    @property
-    def weighted(self) -> bool:
-        """Whether weights are to be written beside the rows."""
-        return self._weights_written is not None
+        self.shape, self.weighted = shape, weighted
 
     @property
     def path(self) -> Path:

@@ -7,6 +7,7 @@ problem of its own.
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,6 +110,15 @@ def read_block(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.n
         raise InputError(
             f"cannot read rows {y_start}..{y_stop} of {name}: {_first_line(error)}; the file is damaged, make it anew"
         ) from error
+
+
+def write_rows(array: Any, y_start: int, block: np.ndarray) -> None:
+    """Write ``(y, z or tilt, x)`` rows from ``y_start`` into an array ``(z or tilt, y, x)``."""
+    # Chunk by chunk: of several at once, some are still being written when the first has failed.
+    y_stop, chunk = y_start + block.shape[0], array.chunks[1]
+    for first in range(y_start - y_start % chunk, y_stop, chunk):
+        start, stop = max(first, y_start), min(first + chunk, y_stop)
+        array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
 
 
 def _first_line(error: BaseException) -> str:

@@ -20,7 +20,8 @@ from wedge.errors import InputError, OutputExistsError
 from wedge.geometry import TiltGeometry
 from wedge.output import PendingOutput, Writer, lock_output, partial_path, refuse_existing, release_output, writing
 from wedge.pyramid import halve, level_scale, level_shapes
-from wedge.slabs import chunk_rows, slab_ranges
+from wedge.slabs import chunk_rows, slab_ranges, write_rows
+from wedge.zarr_array import open_array
 
 __all__ = [
     "Writer",
@@ -64,8 +65,8 @@ def open_tilts(path: str | Path) -> TiltSeries:
     attributes = _read_attributes(path, "tilts")
     geometry = TiltGeometry.from_json(attributes["geometry"])
     shape = (geometry.num_tilts, *geometry.detector_shape)
-    array = _open_array(path, _ARRAYS["tilts"], shape)
-    weights = _open_array(path, _WEIGHTS, shape) if attributes.get("weighted") else None
+    array = open_array(path, _ARRAYS["tilts"], shape)
+    weights = open_array(path, _WEIGHTS, shape) if attributes.get("weighted") else None
     return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}), weights)
 
 
@@ -79,7 +80,7 @@ def open_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     attributes = _read_attributes(path, "volume")
-    array = _open_array(path, _ARRAYS["volume"], tuple(attributes["shape"]))
+    array = open_array(path, _ARRAYS["volume"], tuple(attributes["shape"]))
     angles = attributes.get("tilt_angles_deg")
     return Volume(
         array,
@@ -181,11 +182,11 @@ class _ZarrSink:
         self._kind = kind
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
-        _write_rows(self._array, y_start, block)
+        write_rows(self._array, y_start, block)
 
     def write_weights(self, y_start: int, block: np.ndarray) -> None:
         if self._weights is not None:
-            _write_rows(self._weights, y_start, block)
+            write_rows(self._weights, y_start, block)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         if self._kind == "volume":
@@ -206,14 +207,6 @@ class _ZarrSink:
 
     def close(self) -> None:
         """Close nothing: a store keeps no file open."""
-
-
-def _write_rows(array: zarr.Array[Any], y_start: int, block: np.ndarray) -> None:
-    # Chunk by chunk: of several at once, some are still being written when the first has failed.
-    y_stop, chunk = y_start + block.shape[0], array.chunks[1]
-    for first in range(y_start - y_start % chunk, y_stop, chunk):
-        start, stop = max(first, y_start), min(first + chunk, y_stop)
-        array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
 
 
 def _create_array(group: zarr.Group, name: str, shape: tuple[int, int, int], axes: tuple[str, str, str]) -> zarr.Array[Any]:
@@ -304,18 +297,3 @@ def _read_attributes(path: Path, expected: Kind | None = None) -> dict[str, Any]
     if expected is not None and kind != expected:
         raise InputError(f"is {_NAMES[kind]}, expected {_NAMES[expected]}: {path}")
     return attributes
-
-
-def _open_array(path: Path, name: str, shape: tuple[int, ...]) -> zarr.Array[Any]:
-    try:
-        array = zarr.open_array(str(path / name), mode="r")
-        num_chunks, num_present = array.nchunks, array.nchunks_initialized
-    except PermissionError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
-        raise InputError(f"damaged store: cannot open array {name!r} of {path}; make it anew") from error
-    if array.shape != shape:
-        raise InputError(f"damaged store: array of shape {array.shape}, expected {shape}: {path}; make it anew")
-    if num_present != num_chunks:
-        raise InputError(f"damaged store: {num_chunks - num_present} of {num_chunks} chunks are missing: {path}; copy or make it anew")
-    return array

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def command(
     if is_tilts:
         tilts = formats.open_tilts(source, **reading.options(), on_note=say)
         size, provenance = tilts.geometry.pixel_size_angstrom, tilts.provenance
-        kept = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
+        kept: dict[str, Any] = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
         writer = formats.create_tilts(output, tilts.geometry, overwrite=overwrite, **kept)
     else:
         volume = formats.open_volume(source, voxel_size_angstrom=reading.voxel_size_angstrom, on_note=say)

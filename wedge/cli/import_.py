@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +42,7 @@ def command(
         "angles": None if list_used is None else str(list_used),
         "thickness": tilts.geometry.volume_shape[0],
     }
-    kept = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
+    kept: dict[str, Any] = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
     with formats.create_tilts(output, tilts.geometry, overwrite=overwrite, **kept) as writer:
         with progress("import", tilts.array.shape[1]) as advance:
             copy_tilts(tilts, writer, on_progress=advance)
