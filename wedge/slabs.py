@@ -113,12 +113,18 @@ def read_block(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.n
 
 
 def write_rows(array: Any, y_start: int, block: np.ndarray) -> None:
-    """Write ``(y, z or tilt, x)`` rows from ``y_start`` into an array ``(z or tilt, y, x)``."""
+    """Write ``(y, z or tilt, x)`` rows from ``y_start`` into a Zarr or NumPy array ``(z or tilt, y, x)``."""
     # Chunk by chunk: of several at once, some are still being written when the first has failed.
-    y_stop, chunk = y_start + block.shape[0], array.chunks[1]
+    y_stop = y_start + block.shape[0]
+    chunk = array.chunks[1] if hasattr(array, "chunks") else max(1, block.shape[0])
     for first in range(y_start - y_start % chunk, y_stop, chunk):
         start, stop = max(first, y_start), min(first + chunk, y_stop)
         array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
+
+
+def rows_first(views: np.ndarray) -> np.ndarray:
+    """Return rows of views as they lie on disk, ``(tilt, y, x)``, as rows first, ``(y, tilt, x)``."""
+    return np.ascontiguousarray(views.transpose(1, 0, 2))
 
 
 def _first_line(error: BaseException) -> str:

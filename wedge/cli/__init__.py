@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "simulate-spheres": ("wedge.cli.simulate_spheres", "Write a phantom of hollow spheres and its tilt series."),
     "import": ("wedge.cli.import_", "Turn a foreign tilt series into a store."),
+    "preprocess": ("wedge.cli.preprocess", "Make real views ready: bad pixels, gold, intensities, dose."),
     "fbp": ("wedge.cli.fbp", "Reconstruct by filtered backprojection."),
     "reconstruct": ("wedge.cli.reconstruct", "Reconstruct by fitting a coordinate network."),
     "batch": ("wedge.cli.batch", "Run a command over many tilt series."),
