@@ -106,14 +106,14 @@ def _from_seed(
     seed: int, flat: _Flat, free: np.ndarray, geometry: TiltGeometry, tolerance: float
 ) -> tuple[float, float, float, np.ndarray] | None:
     """Return place and candidates of the bead that a candidate belongs to, or None: every partner in another view proposes a place."""
-    angles, own = geometry.tilt_angles_rad, flat.view[seed]
+    angles, own = geometry.tilt_angles_rad, int(flat.view[seed])
     apart = np.abs(angles[flat.view] - angles[own])
     partners = np.flatnonzero(free & (np.abs(flat.y - flat.y[seed]) <= tolerance) & (np.sin(apart) > np.sin(np.deg2rad(_LEAST_APART_DEG))))
     best: np.ndarray = np.zeros(0, dtype=int)
     depth = geometry.volume_shape[0] * geometry.voxel_size_in_pixels
     place = (0.0, 0.0, float(flat.y[seed]))
     for partner in partners:
-        rows = angles[np.array([own, flat.view[partner]])]
+        rows = np.array([angles[own], angles[flat.view[partner]]])
         x, z = np.linalg.solve(np.stack([np.cos(rows), np.sin(rows)], axis=1), flat.s[[seed, partner]])
         if abs(z) > 2 * depth:
             continue
