@@ -58,7 +58,8 @@ def outliers(view: np.ndarray, median: np.ndarray, threshold: float = _THRESHOLD
     # Views without noise have medians of 0: then what is not as smooth as float32 can be stands out.
     least = max(overall, 1e-5 * float(np.abs(view).max()))
     rows, columns = np.nonzero(np.abs(height) > threshold * least)
-    padded, heights = np.pad(view, 1, mode="symmetric"), np.pad(np.abs(height), 2, mode="symmetric")
+    # Reflected without its border: a pixel in a corner is not three of its own neighbours.
+    padded, heights = np.pad(view, 1, mode="reflect"), np.pad(np.abs(height), 2, mode="symmetric")
     for y, x in zip(rows, columns, strict=True):
         sign = np.sign(height[y, x])
         around = np.delete(padded[y : y + 3, x : x + 3].ravel(), 4) * sign
