@@ -1,6 +1,5 @@
 """How well a volume explains a tilt series: quality without a reference."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from wedge.errors import InputError
 from wedge.evaluate import Evaluation, Progress
 from wedge.geometry import TiltGeometry
 from wedge.intensity import FitKind, IntensityFit, fit_intensities, fit_notes, refuse_not_finite
-from wedge.slabs import chunk_rows, read_sinograms, read_slices, slab_ranges
+from wedge.slabs import chunk_rows, read_sinograms, read_slices, read_weights, slab_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,28 +90,34 @@ def evaluate_tilts(
             refuse_not_finite(views, tilts.name, rows)
             ours = projector.project(torch.from_numpy(slices).to(device)).double()
             theirs = torch.from_numpy(views).to(device).double()
-            products = (ours, theirs, ours * ours, ours * theirs, theirs * theirs)
+            weights = read_weights(tilts, rows.start, rows.stop)
+            # Squared, as the residuals that they multiply are: a ray of weight 0 doesn't count.
+            count = torch.ones_like(theirs) if weights is None else torch.from_numpy(weights).to(device).double().square()
+            products = (ours * count, theirs * count, ours * ours * count, ours * theirs * count, theirs * theirs * count, count)
             moments.append(torch.stack([part.sum(dim=2) for part in products]).cpu().numpy())
             if on_progress is not None:
                 on_progress(len(rows))
-    sums = _Moments(np.concatenate(moments, axis=1), geometry.detector_shape[1])
+    sums = _Moments(np.concatenate(moments, axis=1))
     return _score(volume, tilts, sums, intensity_fit)
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Sums of a, b, aa, ab, bb over detector pixels, ``(5, y, tilt)``, of projections a and views b."""
+    """Sums of a, b, aa, ab, bb and 1 over detector pixels, ``(6, y, tilt)``, of projections a and views b, rays by their weights."""
 
     sums: "NDArray[np.float64]"
-    pixels: int
 
-    def over(self, axes: tuple[int, ...]) -> tuple["NDArray[np.float64]", int]:
+    def over(self, axes: tuple[int, ...]) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
         """Return the moments summed over rows (1) or views (2), and how many values they are of."""
-        return self.sums.sum(axis=axes), self.pixels * math.prod(self.sums.shape[axis] for axis in axes)
+        summed = self.sums.sum(axis=axes)
+        return summed[:5], np.asarray(summed[5])
 
 
 def _score(volume: Volume, tilts: TiltSeries, sums: _Moments, kind: FitKind) -> Evaluation:
-    whole, count = sums.over((1, 2))
+    whole, counted = sums.over((1, 2))
+    count = float(counted)
+    if not count > 0:
+        raise InputError(f"all weights are 0: {tilts.name}; nothing can be compared with them")
     if not whole[4] / count - (whole[1] / count) ** 2 > 1e-14 * whole[4] / count:
         raise InputError(f"the views are constant: {tilts.name}; nothing can be compared with them")
     fit = fit_intensities(kind, count, [float(part) for part in whole[:4]])
@@ -139,9 +144,12 @@ def _score(volume: Volume, tilts: TiltSeries, sums: _Moments, kind: FitKind) -> 
     )
 
 
-def _scores(moments: "NDArray[np.float64]", count: int, fit: IntensityFit) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
+def _scores(
+    moments: "NDArray[np.float64]", count: "NDArray[np.float64] | float", fit: IntensityFit
+) -> "tuple[NDArray[np.float64], NDArray[np.float64]]":
     """Return relative residuals and correlations from ``(5, ...)`` moments; NaN where they are not defined."""
-    a, b, aa, ab, bb = (np.asarray(part) / count for part in moments)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        a, b, aa, ab, bb = (np.asarray(part) / count for part in moments)
     scale, offset = fit.scale, fit.offset
     signal = bb - 2 * offset * b + offset**2
     residual = signal - 2 * scale * (ab - offset * a) + scale**2 * aa

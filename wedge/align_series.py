@@ -60,7 +60,10 @@ def align_series(raw: TiltSeries, alignment: Alignment, reading: Reading, note: 
         acquisition_order=alignment.acquisition_order or raw.geometry.acquisition_order,
         dose_e_per_square_angstrom=alignment.dose_e_per_square_angstrom or raw.geometry.dose_e_per_square_angstrom,
     )
-    series = TiltSeries(raw.array if aligned is None else aligned, geometry, raw.name, provenance=raw.provenance)
+    if aligned is not None and raw.weights is not None:
+        note(f"the weights of {raw.name} are left out: its views are moved, and they are not")
+    weights = raw.weights if aligned is None else None
+    series = TiltSeries(raw.array if aligned is None else aligned, geometry, raw.name, provenance=raw.provenance, weights=weights)
     seen = window(series, _binned(reading.crop_x, factor), _binned(reading.crop_y, factor))
     if reading.thickness is not None:
         box = seen.geometry

@@ -6,17 +6,23 @@ import numpy as np
 
 from wedge.data import TiltSeries, Volume
 from wedge.output import Writer
-from wedge.slabs import chunk_rows, read_sinograms, read_slices, slab_ranges
+from wedge.slabs import chunk_rows, read_measured, read_slices, read_weights, slab_ranges
 
 _SAMPLED_VALUES = 4_000_000
 _OUTLIERS = 1e-4
 
 
 def copy_tilts(tilts: TiltSeries, writer: Writer, *, on_progress: Callable[[int], object] | None = None) -> None:
-    """Copy all rows of a tilt series as float32; ``on_progress`` is told the number of rows just copied."""
+    """Copy all rows of a tilt series as float32, and their weights if the writer takes some.
+
+    ``on_progress`` is told the number of rows just copied.
+    """
     _, num_rows, _ = shape = writer.shape
     for rows in slab_ranges(num_rows, chunk_rows(shape)):
-        writer.write_rows(rows.start, read_sinograms(tilts, rows.start, rows.stop))
+        writer.write_rows(rows.start, read_measured(tilts, rows.start, rows.stop))
+        weights = read_weights(tilts, rows.start, rows.stop) if writer.weighted else None
+        if weights is not None:
+            writer.write_weights(rows.start, weights)
         if on_progress is not None:
             on_progress(len(rows))
 
@@ -42,7 +48,7 @@ def robust_range(data: TiltSeries | Volume) -> tuple[float, float]:
     share = min(1.0, _SAMPLED_VALUES / (z * num_rows * x))
     draws, seen = np.random.default_rng(0), []
     for rows in slabs:
-        read = read_slices(data, rows.start, rows.stop) if isinstance(data, Volume) else read_sinograms(data, rows.start, rows.stop)
+        read = read_slices(data, rows.start, rows.stop) if isinstance(data, Volume) else read_measured(data, rows.start, rows.stop)
         values = read.ravel()
         seen.append(values if share == 1.0 else values[draws.integers(0, values.size, max(1, int(values.size * share)))])
     values = np.concatenate(seen)

@@ -40,6 +40,9 @@ class TiltSeries:
         True where the zero of intensity is known to be zero density.
     provenance
         How it was made.
+    weights
+        ``(tilt, y, x)`` from 0 to 1: what the residual of each ray is multiplied by; None where all are 1. What was measured on a ray of
+        weight 0 is never looked at.
     """
 
     array: ArrayLike3D
@@ -47,6 +50,7 @@ class TiltSeries:
     name: str = "tilt series"
     simulated: bool = False
     provenance: dict[str, Any] = field(default_factory=dict)
+    weights: ArrayLike3D | None = None
 
 
 @dataclass(frozen=True)

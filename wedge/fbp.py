@@ -238,7 +238,7 @@ def fbp(
         max_memory = taken + available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     projector = make_projector(geometry, device)
     try:
-        rows_at_once = slab_rows or _rows_that_fit(geometry, projector, taken, max_memory)
+        rows_at_once = slab_rows or _rows_that_fit(geometry, projector, taken, max_memory, tilts.weights is not None)
         for rows in slab_ranges(geometry.detector_shape[0], rows_at_once):
             sinograms = torch.from_numpy(read_sinograms(tilts, rows.start, rows.stop)).to(device)
             slices = _backproject(_apply(sinograms, response, edges), projector, geometry)
@@ -250,10 +250,12 @@ def fbp(
     return rows_at_once
 
 
-def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int) -> int:
+def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int, weighted: bool) -> int:
     """Return the rows of a slab: four chunks, fewer where ``max_memory`` bytes, some of them taken, would not do."""
     nz, _, nx = geometry.volume_shape
-    row_bytes = 4 * (_SLICE_COPIES * nz * nx + _WORKING_COPIES * geometry.num_tilts * _padded_length(geometry.detector_shape[1]))
+    row_bytes = 4 * (
+        _SLICE_COPIES * nz * nx + (_WORKING_COPIES + 3 * weighted) * geometry.num_tilts * _padded_length(geometry.detector_shape[1])
+    )
     rows = 4 * min(chunk_rows(geometry.volume_shape), chunk_rows((geometry.num_tilts, *geometry.detector_shape)))
 
     def needed(rows: int) -> int:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -190,6 +190,9 @@ class Sink(Protocol):
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
         """Keep ``(y, z or tilt, x)`` float32 rows from ``y_start``."""
 
+    def write_weights(self, y_start: int, block: np.ndarray) -> None:
+        """Keep the weights of ``(y, tilt, x)`` float32 rows from ``y_start``, where the format has room for them."""
+
     def finish(self, provenance: dict[str, Any]) -> None:
         """Make the partial output complete, and close it."""
 
@@ -210,14 +213,16 @@ class Writer:
         ``(z or tilt, y, x)``.
     sink
         The format.
+    weighted
+        Whether there are weights too.
     """
 
-    def __init__(self, output: PendingOutput, shape: tuple[int, int, int], sink: Sink) -> None:
-        self._output = output
-        self._sink = sink
+    def __init__(self, output: PendingOutput, shape: tuple[int, int, int], sink: Sink, weighted: bool = False) -> None:
+        self._output, self._sink = output, sink
+        self._weights_written = np.zeros(shape[1], dtype=bool) if weighted else None
         self._written = np.zeros(shape[1], dtype=bool)
         self._open = True
-        self.shape = shape
+        self.shape, self.weighted = shape, weighted
 
     @property
     def path(self) -> Path:
@@ -234,13 +239,22 @@ class Writer:
         ValueError
             If the block does not fit.
         """
+        self._put(y_start, block, self._sink.write_rows, self._written)
+
+    def write_weights(self, y_start: int, block: Any) -> None:
+        """Write the weights of ``(y, tilt, x)`` rows, each from 0 to 1; errors as of `write_rows`."""
+        if self._weights_written is None:
+            raise ValueError(f"{self.path} takes no weights")
+        self._put(y_start, block, self._sink.write_weights, self._weights_written)
+
+    def _put(self, y_start: int, block: Any, write: Callable[[int, np.ndarray], None], written: np.ndarray) -> None:
         rows = np.asarray(block.detach().cpu() if hasattr(block, "detach") else block, dtype=np.float32)
         expected = (self.shape[0], self.shape[2])
         if rows.ndim != 3 or (rows.shape[1], rows.shape[2]) != expected or not 0 <= y_start <= self.shape[1] - rows.shape[0]:
             raise ValueError(f"block {rows.shape} at row {y_start} does not fit an output of (z or tilt, y, x) {self.shape}")
         with writing(self.path):
-            self._sink.write_rows(y_start, rows)
-        self._written[y_start : y_start + rows.shape[0]] = True
+            write(y_start, rows)
+        written[y_start : y_start + rows.shape[0]] = True
 
     def commit(self, provenance: dict[str, Any]) -> Path:
         """Record how it was made, put the output in its place and return its path.
@@ -252,7 +266,7 @@ class Writer:
         WedgeError
             If rows were never written.
         """
-        missing = np.flatnonzero(~self._written)
+        missing = np.flatnonzero(~self._written if self._weights_written is None else ~(self._written & self._weights_written))
         if missing.size:
             raise WedgeError(f"{missing.size} rows of {self.path} were never written, the first is {missing[0]}: a fault of the caller")
         try:

@@ -7,11 +7,13 @@ problem of its own.
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from wedge.data import ArrayLike3D, TiltSeries, Volume
 from wedge.errors import InputError, UsageError
+from wedge.masked import fill_along_rows
 
 CHUNK_BYTES = 8 * 2**20
 MAX_CHUNK_ROWS = 16
@@ -39,11 +41,40 @@ def slab_ranges(num_rows: int, slab_rows: int) -> list[range]:
 def read_sinograms(tilts: TiltSeries, y_start: int, y_stop: int) -> np.ndarray:
     """Return rows ``y_start`` to ``y_stop`` of a tilt series as ``(y, tilt, x)`` float32, contiguous and writable.
 
+    What was measured on rays of weight 0 is replaced, see `wedge.masked.fill_along_rows`: whoever reads it can't be misled by it.
+
     Raises
     ------
     InputError
-        If the rows cannot be read: the file is damaged.
+        If the rows cannot be read: the file is damaged; or a row has no weight in any view.
     """
+    rows = _read_rows(tilts.array, tilts.name, y_start, y_stop)
+    weights = read_weights(tilts, y_start, y_stop)
+    if weights is None:
+        return rows
+    if empty := [y_start + y for y, row in enumerate(weights) if not row.any()]:
+        raise InputError(f"row {empty[0]} of {tilts.name} has weight 0 in all views: crop it")
+    return fill_along_rows(rows, weights == 0)
+
+
+def read_weights(tilts: TiltSeries, y_start: int, y_stop: int) -> np.ndarray | None:
+    """Return the weights of rows ``y_start`` to ``y_stop`` as ``(y, tilt, x)`` float32, contiguous and writable; None where all are 1.
+
+    Raises
+    ------
+    InputError
+        If they cannot be read, or are not within 0 and 1.
+    """
+    if tilts.weights is None:
+        return None
+    weights = _read_rows(tilts.weights, tilts.name, y_start, y_stop)
+    if not bool(((weights >= 0) & (weights <= 1)).all()):
+        raise InputError(f"weights of {tilts.name} are not all within 0 and 1, or not finite: make it anew")
+    return weights
+
+
+def read_measured(tilts: TiltSeries, y_start: int, y_stop: int) -> np.ndarray:
+    """Return rows as they were measured, those of weight 0 too, otherwise as `read_sinograms` does."""
     return _read_rows(tilts.array, tilts.name, y_start, y_stop)
 
 
@@ -79,6 +110,21 @@ def read_block(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.n
         raise InputError(
             f"cannot read rows {y_start}..{y_stop} of {name}: {_first_line(error)}; the file is damaged, make it anew"
         ) from error
+
+
+def write_rows(array: Any, y_start: int, block: np.ndarray) -> None:
+    """Write ``(y, z or tilt, x)`` rows from ``y_start`` into a Zarr or NumPy array ``(z or tilt, y, x)``."""
+    # Chunk by chunk: of several at once, some are still being written when the first has failed.
+    y_stop = y_start + block.shape[0]
+    chunk = array.chunks[1] if hasattr(array, "chunks") else max(1, block.shape[0])
+    for first in range(y_start - y_start % chunk, y_stop, chunk):
+        start, stop = max(first, y_start), min(first + chunk, y_stop)
+        array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
+
+
+def rows_first(views: np.ndarray) -> np.ndarray:
+    """Return rows of views as they lie on disk, ``(tilt, y, x)``, as rows first, ``(y, tilt, x)``."""
+    return np.ascontiguousarray(views.transpose(1, 0, 2))
 
 
 def _first_line(error: BaseException) -> str:

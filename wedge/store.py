@@ -1,8 +1,9 @@
 """Zarr stores of tilt series and volumes: the only module that writes and reads them.
 
-A store is a Zarr 3 group, or for OME-Zarr 0.4 a Zarr 2 group. Its attribute ``wedge`` says of which kind it is, whether it is complete, and
-how it was made; a tilt series is its array ``tilts``, ``(tilt, y, x)``; a volume is its array ``0``, ``(z, y, x)``, as OME-Zarr names it,
-and where it is large the arrays ``1``, ``2`` and so on are coarser copies. Chunks span all of the first and last axis and a few rows.
+A store is a Zarr 3 group, or for OME-Zarr 0.4 a Zarr 2 group. Its attribute ``wedge`` says of which kind it is, whether it is complete,
+and how it was made; a tilt series is its array ``tilts``, ``(tilt, y, x)``, and ``weights`` of that shape where rays don't count alike; a
+volume is its array ``0``, ``(z, y, x)``, as OME-Zarr names it, and where it is large the arrays ``1``, ``2`` and so on are coarser copies.
+Chunks span all of the first and last axis and a few rows.
 """
 
 from pathlib import Path
@@ -20,8 +21,9 @@ from wedge.geometry import TiltGeometry
 from wedge.ome_zarr import ZARR_FORMATS, OmeZarrVersion, ome_attributes
 from wedge.output import PendingOutput, Writer, lock_output, refuse_existing, release_output, writing
 from wedge.pyramid import halve, level_shapes
-from wedge.slabs import chunk_rows, slab_ranges
+from wedge.slabs import chunk_rows, slab_ranges, write_rows
 from wedge.store_attributes import FORMAT_VERSION, KIND_NAMES, Kind, wedge_attributes
+from wedge.zarr_array import open_array
 
 __all__ = [
     "Kind",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 _ARRAYS: dict[str, str] = {"tilts": "tilts", "volume": "0"}
+_WEIGHTS = "weights"
 
 
 def store_kind(path: str | Path) -> Kind:
@@ -61,8 +64,10 @@ def open_tilts(path: str | Path) -> TiltSeries:
     path = Path(path)
     attributes = wedge_attributes(path, "tilts")
     geometry = TiltGeometry.from_json(attributes["geometry"])
-    array = _open_array(path, "tilts", (geometry.num_tilts, *geometry.detector_shape))
-    return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}))
+    shape = (geometry.num_tilts, *geometry.detector_shape)
+    array = open_array(path, _ARRAYS["tilts"], shape)
+    weights = open_array(path, _WEIGHTS, shape) if attributes.get("weighted") else None
+    return TiltSeries(array, geometry, str(path), bool(attributes.get("simulated")), attributes.get("provenance", {}), weights)
 
 
 def open_volume(path: str | Path) -> Volume:
@@ -75,7 +80,7 @@ def open_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     attributes = wedge_attributes(path, "volume")
-    array = _open_array(path, "volume", tuple(attributes["shape"]))
+    array = open_array(path, _ARRAYS["volume"], tuple(attributes["shape"]))
     angles = attributes.get("tilt_angles_deg")
     return Volume(
         array,
@@ -87,7 +92,13 @@ def open_volume(path: str | Path) -> Volume:
 
 
 def create_tilts(
-    path: str | Path, geometry: TiltGeometry, *, simulated: bool = False, overwrite: bool = False, lock: BaseFileLock | None = None
+    path: str | Path,
+    geometry: TiltGeometry,
+    *,
+    simulated: bool = False,
+    weighted: bool = False,
+    overwrite: bool = False,
+    lock: BaseFileLock | None = None,
 ) -> Writer:
     """Begin a store of a tilt series, ``(tilt, y, x)`` of the geometry's shapes.
 
@@ -99,6 +110,8 @@ def create_tilts(
         Angles and shapes.
     simulated
         True where the zero of intensity is known to be zero density.
+    weighted
+        Whether the rays have weights, which `Writer.write_weights` then takes.
     overwrite
         Replace what is there, at the commit.
     lock
@@ -112,7 +125,7 @@ def create_tilts(
         If the place cannot be written or the disk is full.
     """
     shape = (geometry.num_tilts, *geometry.detector_shape)
-    attributes = {"simulated": simulated, "geometry": geometry.to_json()}
+    attributes = {"simulated": simulated, "geometry": geometry.to_json(), **({"weighted": True} if weighted else {})}
     return _create(Path(path), "tilts", shape, ("tilt", "y", "x"), attributes, {}, overwrite, lock)
 
 
@@ -162,18 +175,21 @@ def create_volume(
 class _ZarrSink:
     """Rows into the array of a partial store; coarser copies and the attribute ``complete`` at the end."""
 
-    def __init__(self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind) -> None:
+    def __init__(
+        self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind, weights: zarr.Array[Any] | None
+    ) -> None:
         self._group = group
+        self._weights = weights
         self._array = array
         self._axes = axes
         self._kind = kind
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
-        # Chunk by chunk: of several at once, some are still being written when the first has failed.
-        y_stop, chunk = y_start + block.shape[0], self._array.chunks[1]
-        for first in range(y_start - y_start % chunk, y_stop, chunk):
-            start, stop = max(first, y_start), min(first + chunk, y_stop)
-            self._array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
+        write_rows(self._array, y_start, block)
+
+    def write_weights(self, y_start: int, block: np.ndarray) -> None:
+        if self._weights is not None:
+            write_rows(self._weights, y_start, block)
 
     def finish(self, provenance: dict[str, Any]) -> None:
         if self._kind == "volume":
@@ -233,10 +249,11 @@ def _create(
         with writing(path):
             group = zarr.create_group(str(output.partial), zarr_format=zarr_format, attributes={**other_attributes, "wedge": wedge})
             array = _create_array(group, _ARRAYS[kind], shape, axes)
+            weights = _create_array(group, _WEIGHTS, shape, axes) if attributes.get("weighted") else None
     except BaseException:
         output.discard()
         raise
-    return Writer(output, shape, _ZarrSink(group, array, axes, kind))
+    return Writer(output, shape, _ZarrSink(group, array, axes, kind, weights), weights is not None)
 
 
 def _refuse_other_kind(path: Path, kind: Kind) -> None:
@@ -247,24 +264,3 @@ def _refuse_other_kind(path: Path, kind: Kind) -> None:
         return
     if there != kind:
         raise OutputExistsError(f"output is {KIND_NAMES[there]} and is not replaced by {KIND_NAMES[kind]}: {path}; choose another name")
-
-
-def _open_array(path: Path, kind: Kind, shape: tuple[int, ...]) -> zarr.Array[Any]:
-    try:
-        array = zarr.open_array(str(path / _ARRAYS[kind]), mode="r")
-        # Each chunk has a file of its own: a damaged shape may claim more than could be looked for.
-        num_chunks, num_files = array.nchunks, sum(1 for _ in (path / _ARRAYS[kind]).rglob("*"))
-        num_present = array.nchunks_initialized if num_chunks <= num_files else num_files
-    except PermissionError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; check its permissions") from error
-    except Exception as error:  # zarr raises many kinds for a damaged file, and all mean the same here
-        raise InputError(f"damaged store: cannot open array {_ARRAYS[kind]!r} of {path}; make it anew") from error
-    if array.chunks[::2] != array.shape[::2]:
-        raise InputError(f"damaged store: chunks of shape {array.chunks} do not span z or the views, and x: {path}; make it anew")
-    if array.dtype != np.float32:
-        raise InputError(f"damaged store: values of type {array.dtype}, expected float32: {path}; make it anew")
-    if array.shape != shape:
-        raise InputError(f"damaged store: array of shape {array.shape}, expected {shape}: {path}; make it anew")
-    if num_present != num_chunks:
-        raise InputError(f"damaged store: {num_chunks - num_present} of {num_chunks} chunks are missing: {path}; copy or make it anew")
-    return array

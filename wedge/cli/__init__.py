@@ -38,6 +38,7 @@ COMMANDS = {
     "import": ("wedge.cli.import_", "Turn a foreign tilt series into a store."),
     "align": ("wedge.cli.align", "Align the views of a tilt series on one another."),
     "check-geometry": ("wedge.cli.check_geometry", "Find what is wrong with the geometry of a tilt series."),
+    "preprocess": ("wedge.cli.preprocess", "Make real views ready: bad pixels, gold, intensities, dose."),
     "fbp": ("wedge.cli.fbp", "Reconstruct by filtered backprojection."),
     "reconstruct": ("wedge.cli.reconstruct", "Reconstruct by fitting a coordinate network."),
     "batch": ("wedge.cli.batch", "Run a command over many tilt series."),

@@ -139,6 +139,7 @@ def _begin(output: Path, tilts: TiltSeries | None, volume: Volume | None, target
         options["values"] = values
     require_space([output], (z, y, x), is_volume=tilts is None, copied=True, bytes_per_value=values.dtype.itemsize, on_note=say)
     if tilts is not None:
+        options |= {"weighted": tilts.weights is not None, "on_note": say}
         return formats.create_tilts(output, tilts.geometry, simulated=tilts.simulated, **options)
     if target.axes == "imod":
         options["imod_axes"] = True

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -65,7 +65,8 @@ def command(
         "thickness": geometry.volume_shape[0],
     }
     require_space([output], (geometry.num_tilts, *geometry.detector_shape), is_volume=False, copied=True, on_note=say)
-    with formats.create_tilts(output, geometry, simulated=tilts.simulated, overwrite=overwrite) as writer, ExitStack() as views:
+    kept: dict[str, Any] = {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "on_note": say}
+    with formats.create_tilts(output, geometry, overwrite=overwrite, **kept) as writer, ExitStack() as views:
         if plan.aligned is not None:
             with progress("align", geometry.num_tilts) as advance:
                 views.enter_context(plan.aligned.computed(output.parent, advance))

@@ -17,7 +17,7 @@ Papandreou and Yuille (2010), Gaussian sampling by local perturbations, NIPS 23,
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -58,11 +58,19 @@ class Prior:
 
 @dataclass(frozen=True)
 class Views:
-    """Measured ``(y, tilt, x)`` sinograms, without their offset, the projector of their views and the variance of their noise."""
+    """Measured ``(y, tilt, x)`` sinograms, without their offset, the projector of their views and the variance of their noise.
+
+    ``weights`` ``(y, tilt, x)`` multiply the residuals of rays; None where all are 1.
+    """
 
     sinograms: torch.Tensor
     projector: Projector
     noise_variance: float
+    weights: torch.Tensor | None = None
+
+    def weighted(self, residual: torch.Tensor) -> torch.Tensor:
+        """Return a residual times the weights of its rays."""
+        return residual if self.weights is None else residual * self.weights
 
 
 @dataclass
@@ -88,7 +96,8 @@ def solve(views: Views, prior: Prior, strength: torch.Tensor, iterations: int, s
         return prior(u * strength)
 
     def pull(residual: torch.Tensor) -> torch.Tensor:
-        return prior(views.projector.backproject(residual)) * strength * inverse
+        # Weighted twice: once as the residual is, once as the transpose of that.
+        return prior(views.projector.backproject(views.weighted(views.weighted(residual)))) * strength * inverse
 
     offset = torch.zeros_like(strength) if start is None else start
     missing = views.sinograms if start is None else views.sinograms - views.projector.project(density(offset))
@@ -156,7 +165,7 @@ def adapt(
     """
     strength = torch.ones(prior.shape, device=views.sinograms.device)
     density = torch.zeros_like(strength)
-    told = Views(views.sinograms, views.projector, config.strength * views.noise_variance)
+    told = replace(views, noise_variance=config.strength * views.noise_variance)
     for which in range(config.rounds):
         if not on_round():
             break

@@ -30,7 +30,7 @@ from wedge.fit.trials import split_views, views_to_judge_by
 from wedge.geometry import TiltGeometry
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import chunk_rows, read_sinograms, slab_ranges
+from wedge.slabs import chunk_rows, read_sinograms, read_weights, slab_ranges
 
 SAMPLE_ROWS = 64
 _VOLUMES = 16  # arrays of a block's size that a solution holds at once, spectra included
@@ -70,6 +70,10 @@ class AdaptiveRun:
     def _read(self, series: TiltSeries, rows: range) -> np.ndarray:
         return read_sinograms(series, rows.start, rows.stop).astype(np.float64) - self._offset
 
+    def _weights(self, series: TiltSeries, rows: range) -> torch.Tensor | None:
+        weights = read_weights(series, rows.start, rows.stop)
+        return None if weights is None else self._tensor(weights)
+
     def _measure(self) -> Spectrum:
         mean = self._read(self._tilts, self._sample)
         if self._halves is None:
@@ -86,16 +90,21 @@ class AdaptiveRun:
         rows = self._sample
         projectors = [self._plugins.projector.build(part.geometry, self._device) for part in (kept, held)]
         seen, unseen = (self._tensor(self._read(part.series, rows)) for part in (kept, held))
+        weights = [self._weights(part.series, rows) for part in (kept, held)]
+        judging = Views(unseen, projectors[1], self._noise, weights[1])
         prior = self._prior(len(rows))
         looked = torch.from_numpy(judging_weights(held.geometry, self._config.fitted_margin)).to(self._device)
+        counted = looked.expand_as(unseen) if weights[1] is None else looked * weights[1].square()
+        # Where all rays are hidden there is no error, and nothing to divide.
+        num_rays = max(float(counted.sum()), 1e-6)
 
         def error(setting: dict[str, Any]) -> float:
             if not go_on():
                 return float("inf")
             trial = config.model_copy(update=setting)
-            density = adapt(Views(seen, projectors[0], self._noise), prior, trial, Scales())
-            squared = (projectors[1].project(density) - unseen).square().mean(dim=0)
-            return float((squared * looked).sum() / looked.sum())
+            density = adapt(Views(seen, projectors[0], self._noise, weights[0]), prior, trial, Scales())
+            squared = judging.weighted(projectors[1].project(density) - unseen).square() * looked
+            return float(squared.sum()) / num_rays
 
         search = Search(error, self._noise)
         try:
@@ -138,7 +147,8 @@ class AdaptiveRun:
         """What a solution holds for each row."""
         num_z, _, num_x = self._geometry.volume_shape
         rays = self._geometry.num_tilts * self._geometry.detector_shape[1]
-        return 4 * (_VOLUMES * (num_z + PAD) * (num_x + PAD) + 6 * rays)
+        copies = 6 if self._tilts.weights is None else 8
+        return 4 * (_VOLUMES * (num_z + PAD) * (num_x + PAD) + copies * rays)
 
     def block_rows(self, limit: int, operator_bytes: int, chunk: int) -> int:
         """Return the rows of a block, whole chunks of the output where it is not all of them; see `rows_that_fit`."""
@@ -188,7 +198,7 @@ class AdaptiveRun:
             block = block + share * self._noise**0.5 * self._draws("perturbation", rows, block.shape[1:])
             num_z, _, num_x = self._geometry.volume_shape
             start = self._tensor(share * self._draws("prior", rows, (num_z, num_x)))
-        views = Views(self._tensor(block), projector, self._noise)
+        views = Views(self._tensor(block), projector, self._noise, self._weights(self._tilts, rows))
         return adapt(views, self._prior(len(rows)), config, self._scales, start, go_on)
 
     def _draws(self, purpose: str, rows: range, shape: tuple[int, ...]) -> np.ndarray:

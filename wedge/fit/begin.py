@@ -14,7 +14,7 @@ from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.job import Job
 from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
-from wedge.fit.normalization import Normalization, normalize, sample_rows
+from wedge.fit.normalization import Normalization, normalize, sample_rows, sample_weights
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.spectrum import NOISE_FREE, measure
 from wedge.fit.trials import views_to_judge_by
@@ -71,6 +71,9 @@ def begin(
     units = job.units
     sign = "both signs" if not units.positive else "positive" if units.scale > 0 else "negative"
     say(f"intensity offset {units.offset:.6g} ({config.offset}), density of {sign}, scale {abs(units.scale):.4g}")
+    if fitted.weights is not None:
+        share = float((sample_weights(fitted) == 0).mean())
+        say(f"weights: {share:.2%} of the rays of some rows have weight 0 and are left out of the fit")
     if job.margin:
         say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
     if saved is None:
@@ -83,8 +86,8 @@ def _without_held_out(tilts: TiltSeries, half: TiltSeries | None, config: FitCon
     out = views_to_hold_out(tilts, config.hold_out, config.hold_out_views)
     if half is None:
         return *without_held_out(tilts, out), None
-    pair_halves(tilts, half)
-    (first, first_held), (second, second_held) = (without_held_out(series, out) for series in (tilts, half))
+    pair = pair_halves(tilts, half)
+    (first, first_held), (second, second_held) = (without_held_out(series, out) for series in (pair.first, pair.second))
     halves = Halves(first, second)
     held = Halves(first_held, second_held).mean if first_held is not None and second_held is not None else None
     return halves.mean, held, halves

@@ -77,7 +77,9 @@ def build_fit(
     optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas, epsilon)
     projectors = parts[0][1]
     finer = projectors[config.oversampling] if config.oversampling > 1 else None
-    plan = plan or plan_memory(field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes)
+    plan = plan or plan_memory(
+        field_.network, projectors[1], geometry, config, halo, device, limit, finer, built_bytes, tilts.weights is not None
+    )
     noise = Perturbation(config.perturbation * noise_std, config.seed)
     terms = [
         DataTerm(part, by_factor[1], normalization, config.data_term, device, plan.resident, by_factor, noise) for part, by_factor in parts

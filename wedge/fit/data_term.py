@@ -17,7 +17,7 @@ from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.normalization import Normalization
 from wedge.geometry import TiltGeometry
 from wedge.projection import project
-from wedge.slabs import read_sinograms
+from wedge.slabs import read_sinograms, read_weights, slab_ranges
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Perturbation:
 class DataTerm:
     """The data term of one part on one device.
 
-    Sinograms are kept in the fit's units. They stay on the device where ``resident``, otherwise slabs are read when asked for.
+    Sinograms are kept in the fit's units. They stay on the device where ``resident``, otherwise slabs are read when asked for; so do the
+    weights of their rays, where they have some.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class DataTerm:
         self._per_root_thickness = thickness_pixels**-0.5
         self._view_weights = part.weights.to(device)[None, :, None]
         self._sinograms = self._read(0, part.geometry.detector_shape[0]) if resident else None
+        self._ray_weights = self._read_weights(0, part.geometry.detector_shape[0]) if resident else None
 
     def _read(self, y_start: int, y_stop: int) -> torch.Tensor:
         block = read_sinograms(self.part.series, y_start, y_stop).astype(np.float64)
@@ -122,9 +124,32 @@ class DataTerm:
             return self._sinograms[slab.y_start : slab.y_stop]
         return self._read(slab.y_start, slab.y_stop)
 
+    def _read_weights(self, y_start: int, y_stop: int) -> torch.Tensor | None:
+        weights = read_weights(self.part.series, y_start, y_stop)
+        return None if weights is None else torch.from_numpy(weights).to(self._device)
+
+    def ray_weights(self, slab: Slab) -> torch.Tensor | None:
+        """Return the weights of the slab's rays ``(y, tilt, x)``; None where all are 1."""
+        if self._ray_weights is not None:
+            return self._ray_weights[slab.y_start : slab.y_stop]
+        return None if self.part.series.weights is None else self._read_weights(slab.y_start, slab.y_stop)
+
+    def weighted_rays(self, judging: np.ndarray) -> float:
+        """Return the sum over all rays of the part of their ``(tilt, x)`` judging weights times their squared weights."""
+        num_rows = self.part.geometry.detector_shape[0]
+        if self.part.series.weights is None:
+            return float(judging.sum(dtype=np.float64)) * num_rows
+        read = (read_weights(self.part.series, rows.start, rows.stop) for rows in slab_ranges(num_rows, 16))
+        return float(sum((np.square(weights, dtype=np.float64) * judging).sum() for weights in read if weights is not None))
+
     def residual(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
-        """Return predicted minus measured ``(y, tilt, x)`` for the slab's ``(y, z, x)`` normalized density, oversampled or not."""
-        return project(self._projectors[oversampling], slices) - self.measured(slab)
+        """Return predicted minus measured, times the weights of the rays, ``(y, tilt, x)``.
+
+        The slab's normalized density ``(y, z, x)`` may be oversampled.
+        """
+        residual = project(self._projectors[oversampling], slices) - self.measured(slab)
+        weights = self.ray_weights(slab)
+        return residual if weights is None else residual * weights
 
     def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
         """Return the loss: a mean over the slab's rays of the residual over the root of the thickness.

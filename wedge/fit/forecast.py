@@ -100,7 +100,8 @@ def _memory(job: Job, plan: MemoryPlan, parameter_bytes: int, cost: StepCost) ->
     working = (cost.peak_bytes - cost.base_bytes) * plan.slab_rows / cost.rows
     more = PARAMETER_COPIES * max(0, parameter_bytes - cost.parameter_bytes)
     geometry = job.wide.geometry
-    series = 4 * geometry.num_tilts * math.prod(geometry.detector_shape) if plan.resident else 0
+    copies = 0 if not plan.resident else 1 if job.wide.weights is None else 2
+    series = 4 * geometry.num_tilts * math.prod(geometry.detector_shape) * copies
     return int(cost.base_bytes + working + more + series)
 
 

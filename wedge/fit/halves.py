@@ -9,6 +9,27 @@ from wedge.data import ArrayLike3D, TiltSeries
 from wedge.errors import InputError
 
 
+class CommonWeights:
+    """The smaller of two ``(tilt, y, x)`` arrays of weights, read when it is asked for; a missing one is 1."""
+
+    def __init__(self, first: ArrayLike3D, second: ArrayLike3D) -> None:
+        self._first, self._second = first, second
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Counts along the three axes."""
+        return self._first.shape
+
+    @property
+    def dtype(self) -> Any:
+        """Type of one value."""
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a part of both."""
+        return np.minimum(np.asarray(self._first[key], np.float32), np.asarray(self._second[key], np.float32))
+
+
 class MeanViews:
     """The mean of two ``(tilt, y, x)`` arrays, read when it is asked for."""
 
@@ -63,4 +84,9 @@ def pair_halves(first: TiltSeries, second: TiltSeries) -> Halves:
             f"halves differ in tilt angles by up to {apart:.2f} degrees: {first.name}, {second.name}; "
             "--half takes the same views a second time"
         )
-    return Halves(first, second)
+    if first.weights is not None and second.weights is not None:
+        weights: ArrayLike3D | None = CommonWeights(first.weights, second.weights)
+    else:
+        weights = first.weights if second.weights is None else second.weights
+    # A ray counts in both or in neither: their difference is to be noise alone.
+    return Halves(replace(first, weights=weights), replace(second, weights=weights))

@@ -1,14 +1,13 @@
 """Views that a fit does not see: which ones, and the series without them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
 from wedge.data import TiltSeries
 from wedge.errors import UsageError
-from wedge.formats.views import SelectedViews, places_in_stack
+from wedge.formats.views import places_in_stack, views_of
 
 LEAST_VIEWS = 4
 """So many views are always left to be fitted."""
@@ -23,9 +22,8 @@ def spread_views(num_tilts: int, fraction: float) -> list[int]:
 
 
 def take_views(tilts: TiltSeries, indices: Sequence[int]) -> TiltSeries:
-    """Return the views at ``indices`` of a series, in this order."""
-    kept = np.array(indices)
-    return replace(tilts, array=SelectedViews(tilts.array, kept), geometry=tilts.geometry.with_views(kept))
+    """Return the views at ``indices`` of a series with their weights, in this order."""
+    return views_of(tilts, indices)
 
 
 def views_to_hold_out(tilts: TiltSeries, fraction: float, views: Literal["extremes"] | Sequence[int] = ()) -> list[int]:

@@ -106,11 +106,12 @@ def plan_memory(
     limit: int,
     finer: Projector | None = None,
     built_bytes: int = 0,
+    weighted: bool = False,
 ) -> MemoryPlan:
     """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
 
     ``finer`` is the projector of the oversampled lattice, where the fit has one; ``built_bytes`` is what the process grew by while the
-    projectors were built; less than nothing keeps that much room free.
+    projectors were built; less than nothing keeps that much room free. ``weighted`` rays have weights beside their values.
 
     Raises
     ------
@@ -135,9 +136,9 @@ def plan_memory(
         points = math.prod(lattice)
         field = estimate(lattice) if callable(estimate) else 4 * 64 * points
         projecting = finer.memory_bytes(rows) + projector.memory_bytes(0) if finer else projector.memory_bytes(rows)
-        return int(field + projecting + 4 * (_SLICE_COPIES * points + _SINOGRAM_COPIES * rows * rays))
+        return int(field + projecting + 4 * (_SLICE_COPIES * points + (_SINOGRAM_COPIES + 3 * weighted) * rows * rays))
 
-    series = 4 * rays * num_rows
+    series = 4 * rays * num_rows * (2 if weighted else 1)
     resident = fixed + series + slab_bytes(1) <= limit and series <= limit / 2
     base = fixed + (series if resident else 0)
     for rows in range(config.rows_per_step(num_rows), 0, -1):

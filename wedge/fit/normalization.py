@@ -15,7 +15,7 @@ from wedge.data import TiltSeries
 from wedge.errors import InputError
 from wedge.fbp import fbp_slices
 from wedge.geometry import TiltGeometry
-from wedge.slabs import read_sinograms
+from wedge.slabs import read_sinograms, read_weights
 
 _SAMPLE_ROWS = 32
 _BLOCK = 8
@@ -47,9 +47,20 @@ class Normalization:
 
 def sample_rows(tilts: TiltSeries) -> np.ndarray:
     """Return up to 32 evenly spread rows as ``(y, tilt, x)`` float64."""
+    return np.concatenate([read_sinograms(tilts, y, y + 1) for y in _sampled(tilts)]).astype(np.float64)
+
+
+def sample_weights(tilts: TiltSeries) -> np.ndarray:
+    """Return the weights of the rows of `sample_rows`, ``(y, tilt, x)`` float32; of a series without, a single 1."""
+    if tilts.weights is None:
+        return np.ones((1, 1, 1), np.float32)
+    found = [read_weights(tilts, y, y + 1) for y in _sampled(tilts)]
+    return np.concatenate([weights for weights in found if weights is not None])
+
+
+def _sampled(tilts: TiltSeries) -> list[int]:
     num_rows = tilts.geometry.detector_shape[0]
-    rows = np.unique(np.linspace(0, num_rows - 1, min(num_rows, _SAMPLE_ROWS)).round().astype(int))
-    return np.concatenate([read_sinograms(tilts, int(y), int(y) + 1) for y in rows]).astype(np.float64)
+    return [int(y) for y in np.unique(np.linspace(0, num_rows - 1, min(num_rows, _SAMPLE_ROWS)).round())]
 
 
 def half_sample_mode(values: np.ndarray) -> float:

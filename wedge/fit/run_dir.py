@@ -12,7 +12,7 @@ from wedge.errors import InputError, OutputExistsError
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_progress
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Reconstruction
-from wedge.fit.normalization import Normalization, sample_rows
+from wedge.fit.normalization import Normalization, sample_rows, sample_weights
 
 CONFIG_NAME = "config.json"
 LOG_NAME = "log.jsonl"
@@ -23,6 +23,8 @@ def fingerprint(tilts: TiltSeries) -> str:
     """Return a hash of the geometry and of some rows: enough to tell whether a checkpoint belongs to a tilt series."""
     digest = hashlib.blake2b(json.dumps(tilts.geometry.to_json()).encode(), digest_size=16)
     digest.update(sample_rows(tilts).tobytes())
+    if tilts.weights is not None:
+        digest.update(sample_weights(tilts).tobytes())
     return digest.hexdigest()
 
 

@@ -31,4 +31,7 @@ def rows_of(tilts: TiltSeries, rows: range) -> TiltSeries:
     block = np.ascontiguousarray(read_block(tilts.array, tilts.name, rows.start, rows.stop))
     num_z, _, num_x = geometry.volume_shape
     cut = replace(geometry, detector_shape=(len(rows), geometry.detector_shape[1]), volume_shape=(num_z, len(rows), num_x))
-    return replace(tilts, array=block, geometry=cut)
+    weights = tilts.weights
+    if weights is not None:
+        weights = np.ascontiguousarray(read_block(weights, tilts.name, rows.start, rows.stop))
+    return replace(tilts, array=block, geometry=cut, weights=weights)

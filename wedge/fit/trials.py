@@ -5,7 +5,7 @@ is the mean squared residual, unweighted, so that noise counts as it is measured
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from wedge.fit.loop import Fit, mean_over_rows, take_step
 from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan, release_unused
 from wedge.fit.normalization import Normalization
-from wedge.formats.views import SelectedViews
+from wedge.formats.views import views_of
 from wedge.lattice import FieldBox
 
 _HELD_OUT_EVERY = 8
@@ -40,9 +40,8 @@ def split_views(tilts: TiltSeries, judges: Sequence[int]) -> list[DataPart]:
     parts = []
     kept = [view for view in range(tilts.geometry.num_tilts) if view not in set(judges)]
     for indices, held_out in ((kept, False), (sorted(judges), True)):
-        geometry = tilts.geometry.with_views(indices)
-        series = replace(tilts, array=SelectedViews(tilts.array, np.array(indices)), geometry=geometry)
-        parts.append(DataPart(series, geometry, torch.ones(len(indices)), held_out))
+        series = views_of(tilts, indices)
+        parts.append(DataPart(series, series.geometry, torch.ones(len(indices)), held_out))
     return parts
 
 
@@ -133,4 +132,5 @@ def _trial_error(fit: Fit, margin: int) -> float:
         residuals = [term.residual(density, slab, sampling.factor) for term in fit.held_out]
         return torch.stack([(each.square() * weight).sum() for each, weight in zip(residuals, weights, strict=True)]).sum() / slab.rows
 
-    return mean_over_rows(fit, squared) / float(sum(weight.sum() for weight in weights))
+    counted = sum(term.weighted_rays(weight.cpu().numpy()) for term, weight in zip(fit.held_out, weights, strict=True)) / fit.box.shape[1]
+    return mean_over_rows(fit, squared) / max(counted, 1e-6)

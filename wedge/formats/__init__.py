@@ -159,13 +159,20 @@ def kind_of(path: str | Path) -> Kind:
     return data.stated_kind or ("tilts" if _angles_of(data) else "volume")
 
 
-def create_tilts(path: str | Path, geometry: TiltGeometry, **options: Any) -> Writer:
-    """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`."""
+def create_tilts(
+    path: str | Path, geometry: TiltGeometry, *, weighted: bool = False, on_note: Note | None = None, **options: Any
+) -> Writer:
+    """Begin a tilt series in the format that the suffix says; options and errors as of `wedge.store.create_tilts`.
+
+    Only stores hold weights: `Writer.weighted` says whether this one does, and ``on_note`` is told where weights will be lost.
+    """
     path = Path(path)
     if is_file(path, for_output=True):
+        if weighted:
+            (on_note or _ignore)(f"weights are not written: an MRC file has no room for them; name a .zarr instead of {path.name}")
         _refuse_place_of_other_kind(path, "tilts")
         return mrc_writer.create_mrc_tilts(path, geometry, **options)
-    return store.create_tilts(path, geometry, **options)
+    return store.create_tilts(path, geometry, weighted=weighted, **options)
 
 
 def create_volume(path: str | Path, shape: tuple[int, int, int], **options: Any) -> Writer:

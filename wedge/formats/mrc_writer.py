@@ -60,6 +60,9 @@ class _MrcSink:
         self._file.seek(self._header.nbytes + values.itemsize * place)
         self._file.write(np.ascontiguousarray(values).tobytes())
 
+    def write_weights(self, y_start: int, block: np.ndarray) -> None:
+        raise ValueError(f"{self._output.path} has no room for weights")
+
     def finish(self, provenance: dict[str, Any]) -> None:
         self._values.refuse_too_small(self._largest)
         self._file.flush()

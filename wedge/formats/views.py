@@ -71,6 +71,13 @@ def places_in_stack(array: ArrayLike3D) -> tuple[int, ...]:
     return tuple(places[index] for index in array.indices) if isinstance(array, SelectedViews) else places
 
 
+def views_of(tilts: TiltSeries, indices: Iterable[int]) -> TiltSeries:
+    """Return the views at ``indices`` with their geometry and weights, in that order."""
+    places = np.asarray(list(indices))
+    weights = None if tilts.weights is None else SelectedViews(tilts.weights, places)
+    return replace(tilts, array=SelectedViews(tilts.array, places), geometry=tilts.geometry.with_views(places), weights=weights)
+
+
 def select_views(
     tilts: TiltSeries, tilt_range: tuple[float, float] | None = None, exclude_views: Iterable[int] = (), views: str | None = None
 ) -> TiltSeries:
@@ -107,7 +114,7 @@ def select_views(
     if not kept:
         span = f"{min(angles):g} to {max(angles):g} degrees"
         raise UsageError(f"no view is left: the angles of {tilts.name} are {span}; widen --tilt-range or leave out fewer views")
-    return replace(tilts, array=SelectedViews(tilts.array, np.asarray(kept)), geometry=tilts.geometry.with_views(kept))
+    return views_of(tilts, kept)
 
 
 def _named_views(views: str | None, angles_deg: tuple[float, ...]) -> set[int]:

@@ -67,6 +67,43 @@ class Window:
         return np.asarray(self[:], dtype=dtype)
 
 
+class _Weighed:
+    """Values times their weights; 0 where the weight is 0, whatever was measured there."""
+
+    def __init__(self, array: ArrayLike3D, weights: ArrayLike3D) -> None:
+        self._array, self._weights = array, weights
+        self.shape, self.dtype = array.shape, np.dtype(np.float64)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        weights = np.asarray(self._weights[key], np.float64)
+        return np.where(weights > 0, np.asarray(self._array[key], np.float64), 0.0) * weights
+
+
+class WeightedWindow:
+    """The like of `Window` where pixels have weights: squares are averaged by them."""
+
+    def __init__(self, array: ArrayLike3D, weights: ArrayLike3D, rows: tuple[int, int], columns: tuple[int, int], factor: int) -> None:
+        self._weights = Window(weights, rows, columns, factor)
+        self._products = Window(_Weighed(array, weights), rows, columns, factor)
+        self.source = array
+        self.shape, self.dtype = self._weights.shape, np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a part; 0 where no pixel of a square counts."""
+        weights, products = (np.asarray(part[key], np.float64) for part in (self._weights, self._products))
+        return np.divide(products, weights, out=np.zeros_like(products), where=weights > 0).astype(np.float32)
+
+
+def _seen(tilts: TiltSeries, rows: tuple[int, int], columns: tuple[int, int], factor: int = 1) -> tuple[ArrayLike3D, ArrayLike3D | None]:
+    """Return a part of the values and of their weights, coarser or not."""
+    if tilts.weights is None:
+        return Window(tilts.array, rows, columns, factor), None
+    weights = Window(tilts.weights, rows, columns, factor)
+    if factor == 1:
+        return Window(tilts.array, rows, columns), weights
+    return WeightedWindow(tilts.array, tilts.weights, rows, columns, factor), weights
+
+
 def window(tilts: TiltSeries, crop_x: tuple[int, int] | None = None, crop_y: tuple[int, int] | None = None, factor: int = 1) -> TiltSeries:
     """Return a series for a part of the specimen, coarser or not.
 
@@ -101,7 +138,8 @@ def window(tilts: TiltSeries, crop_x: tuple[int, int] | None = None, crop_y: tup
         geometry = geometry.binned(factor)
     if (rows, factor) == ((0, num_rows), 1):
         return replace(tilts, geometry=geometry)
-    return replace(tilts, array=Window(tilts.array, rows, columns, factor), geometry=geometry)
+    array, weights = _seen(tilts, rows, columns, factor)
+    return replace(tilts, array=array, geometry=geometry, weights=weights)
 
 
 def trimmed(tilts: TiltSeries) -> TiltSeries:
@@ -113,7 +151,8 @@ def trimmed(tilts: TiltSeries) -> TiltSeries:
         return tilts
     offset = geometry.axis_offset_pixels + (num_columns - first - last) / 2
     narrower = replace(geometry, detector_shape=(num_rows, last - first), axis_offset_pixels=offset)
-    return replace(tilts, array=Window(tilts.array, (0, num_rows), (first, last)), geometry=narrower)
+    array, weights = _seen(tilts, (0, num_rows), (first, last))
+    return replace(tilts, array=array, geometry=narrower, weights=weights)
 
 
 def _narrower(geometry: TiltGeometry, columns: tuple[int, int]) -> TiltGeometry:

@@ -1,0 +1,169 @@
+"""The scale of intensities from view to view: backgrounds, beams that change, ice that thickens as it is tilted."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from wedge.errors import InputError
+from wedge.fit.normalization import half_sample_mode
+from wedge.geometry import TiltGeometry
+
+NormalizeMode = Literal["background", "mass", "slab", "deviation"]
+_MODE_PIXELS = 65536
+_MOST_NOT_POSITIVE = 1e-3
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What was taken from each view, and what it was then multiplied by, ``(tilt,)`` each."""
+
+    offsets: np.ndarray
+    factors: np.ndarray
+
+
+def background(view: np.ndarray) -> float:
+    """Return the most frequent intensity of a ``(y, x)`` view, of an even sample of its pixels where there are many."""
+    step = max(1, math.isqrt(view.size // _MODE_PIXELS))
+    return half_sample_mode(np.asarray(view[::step, ::step], dtype=np.float64))
+
+
+def normalize_views(views: np.ndarray, geometry: TiltGeometry, mode: NormalizeMode) -> Scaling:
+    """Bring ``(tilt, y, x)`` views to one scale, in place.
+
+    Parameters
+    ----------
+    views
+        The intensities.
+    geometry
+        Of the views; only the angles and the axis are asked for.
+    mode
+        ``background``: each view's most frequent intensity becomes 0. ``mass``: then each is multiplied so that its sum is the median of
+        all sums, as it is for a specimen that every view holds whole. ``slab``: the same for a specimen that goes on beyond the views,
+        whose mass is compared within what all views share: x cos(theta) for the x of the view at 0 degrees. ``deviation``: mean 0 and the
+        median of all standard deviations, for views of high noise without any background.
+
+    Raises
+    ------
+    InputError
+        If a view holds nothing: its mass or deviation is not positive, or less than a hundredth of the others'.
+    """
+    num_views = len(views)
+    offsets = np.array([float(view.mean(dtype=np.float64)) if mode == "deviation" else background(view) for view in views])
+    if mode == "background":
+        sizes = np.ones(num_views)
+    elif mode == "deviation":
+        sizes = np.array([float(view.std(dtype=np.float64)) for view in views])
+    else:
+        sums = [
+            float((_shared(view, geometry, tilt, mode) - offset).sum())
+            for tilt, (view, offset) in enumerate(zip(views, offsets, strict=True))
+        ]
+        sizes = np.array(sums)
+    middle = float(np.median(sizes))
+    sizes = -sizes if middle < 0 else sizes
+    if bad := [tilt for tilt, size in enumerate(sizes) if not size > 0.01 * abs(middle)]:
+        raise InputError(
+            f"view {bad[0]} holds nothing to normalize by {mode}: {sizes[bad[0]]:.4g}, the median of all {abs(middle):.4g}; "
+            "leave it out (--exclude-views) or choose another --normalize"
+        )
+    factors = abs(middle) / sizes
+    for tilt, view in enumerate(views):
+        view[:] = (np.asarray(view, np.float64) - offsets[tilt]) * factors[tilt]
+    return Scaling(offsets, factors)
+
+
+def _shared(view: np.ndarray, geometry: TiltGeometry, tilt: int, mode: str) -> np.ndarray:
+    """Return the columns that show what all views show, with part of the outermost ones; all columns where the view holds everything."""
+    values = np.asarray(view, np.float64)
+    if mode == "mass":
+        return values
+    width = values.shape[1]
+    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
+    reach = (width / 2 - abs(geometry.axis_offset_pixels)) * abs(math.cos(geometry.tilt_angles_rad[tilt]))
+    share = np.clip(reach - np.abs(s) + 0.5, 0, 1)
+    kept = share > 0
+    offset = background(view)
+    # Weighed around the background, which its caller takes away from every column.
+    return (values[:, kept] - offset) * share[kept] + offset
+
+
+def to_logarithm(views: np.ndarray, geometry: TiltGeometry, full: float | None = None) -> tuple[float, int]:
+    """Replace transmitted intensities ``(tilt, y, x)`` by ``-log(I / I0)``, which is proportional to projected density; in place.
+
+    Parameters
+    ----------
+    full
+        I0, the intensity of the beam; by default what 99.5 % of the pixels of the view of least tilt stay below. It only adds a constant.
+
+    Returns
+    -------
+    tuple[float, int]
+        I0, and the number of pixels that were not positive and were put to the smallest positive value.
+
+    Raises
+    ------
+    InputError
+        If more than one pixel of a thousand is not positive: these are no counted intensities.
+    """
+    dark = sum(int((view <= 0).sum()) for view in views)
+    if dark > _MOST_NOT_POSITIVE * views.size:
+        raise InputError(
+            f"--log needs positive intensities: {dark} of {views.size} pixels are 0 or less; "
+            "was an offset taken from the views, or a logarithm before?"
+        )
+    if full is None:
+        least = int(np.argmin(np.abs(geometry.tilt_angles_deg)))
+        full = float(np.quantile(views[least], 0.995))
+    if not full > 0:
+        raise InputError(f"--log: the beam's intensity is {full:g}: expected a positive number")
+    smallest = min(float(view[view > 0].min()) for view in views if (view > 0).any())
+    for view in views:
+        view[:] = -np.log(np.maximum(np.asarray(view, np.float64), smallest) / full)
+    return full, dark
+
+
+def undo_ice(views: np.ndarray, geometry: TiltGeometry) -> tuple[float, np.ndarray]:
+    """Multiply ``(tilt, y, x)`` views so that what ice absorbs with tilt is given back; in place.
+
+    A view's mean is ``I0 exp(-tau / cos(theta))`` for a slab of optical thickness tau, which is fitted to all views, robustly; the factors
+    are ``exp(tau (1 / cos(theta) - 1))``.
+
+    Returns
+    -------
+    tuple[float, np.ndarray]
+        tau, and the factors ``(tilt,)``.
+
+    Raises
+    ------
+    InputError
+        If a view's mean is not positive, there are less than three angles, or intensity grows with the tilt.
+    """
+    means = np.array([float(view.mean(dtype=np.float64)) for view in views])
+    if not bool((means > 0).all()):
+        raise InputError(f"--ice-thickness needs positive intensities: view {int(np.argmin(means))} has the mean {means.min():.4g}")
+    path = 1 / np.maximum(np.abs(np.cos(geometry.tilt_angles_rad)), 0.05)
+    one, other = np.triu_indices(len(path), 1)
+    apart = np.abs(path[one] - path[other]) > 0.05
+    if not apart.any() or len(set(np.round(path, 3))) < 3:
+        raise InputError("--ice-thickness needs views of at least three angles")
+    # The median of all pairs' slopes: single views where something came into the beam have no say.
+    logarithm = np.log(means)
+    slopes = (logarithm[one] - logarithm[other])[apart] / (path[one] - path[other])[apart]
+    tau = -float(np.median(slopes))
+    if tau < 0:
+        raise InputError(
+            f"--ice-thickness: intensity grows with tilt (optical thickness {tau:.3g}): these views are not bright where there is less; "
+            "leave the option out"
+        )
+    factors = np.exp(tau * (path - 1))
+    for view, factor in zip(views, factors, strict=True):
+        view *= np.float32(factor)
+    return tau, factors
+
+
+def invert(views: np.ndarray) -> None:
+    """Change the sign of ``(tilt, y, x)`` views in place: what is dark becomes bright."""
+    for view in views:
+        np.negative(view, out=view)
