@@ -96,9 +96,9 @@ def test_other_views_are_refused():
         ViewResampler(RAW, RAW)(np.zeros((5, 5)), matrix(0), np.zeros(2))
 
 
-def test_result_does_not_depend_on_the_number_of_rows_at_a_time(monkeypatch):
+def test_result_does_not_depend_on_the_size_of_a_tile(monkeypatch):
     view = np.random.default_rng(3).normal(size=RAW)
     whole = ViewResampler(RAW, (60, 60))(view, matrix(33), np.array([1.5, 2.5]))
-    monkeypatch.setattr("wedge.resample._BLOCK_POINTS", 130)
+    monkeypatch.setattr("wedge.resample._TILE", 17)
     assert np.array_equal(ViewResampler(RAW, (60, 60))(view, matrix(33), np.array([1.5, 2.5])), whole)
     assert torch.get_default_dtype() == torch.float32
