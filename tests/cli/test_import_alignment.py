@@ -108,6 +108,7 @@ def test_store_that_was_imported_raw_can_be_aligned_later(wedge, raw, tmp_path):
 def test_aligned_suffix_is_left_alone_and_doubted_where_its_bytes_are_raw(wedge, raw, tmp_path):
     write_xf(tmp_path / "a.xf", shift=(3, 0))
     write(tmp_path / "a.ali", VIEWS + 1)
+    os.utime(tmp_path / "a.ali", ns=(raw.stat().st_mtime_ns,) * 2)  # as old and as long, but not the same
     done = wedge("import", tmp_path / "a.ali", "-o", tmp_path / "t.zarr")
     assert (done.code, "same bytes" in done.err, "a.xf" in done.err) == (0, False, False)
     assert np.array_equal(values(tmp_path / "t.zarr"), VIEWS + 1)
@@ -189,6 +190,24 @@ def test_crops_are_those_of_the_aligned_views(wedge, raw, tmp_path):
     cropped = open_tilts(tmp_path / "u.zarr").geometry
     assert (cropped.detector_shape, cropped.volume_shape) == ((8, 24), (24, 8, 10))
     assert np.array_equal(values(tmp_path / "u.zarr"), values(tmp_path / "t.zarr")[:, 4:12])
+    for output, options in (("b.zarr", []), ("c.zarr", ["--crop-y", 4, 12, "--crop-x", 6, 16])):
+        assert wedge("import", raw, "-o", tmp_path / output, "--bin", 2, *options).code == 0
+    cropped = open_tilts(tmp_path / "c.zarr").geometry
+    assert (cropped.detector_shape, cropped.volume_shape) == ((4, 12), (12, 4, 5))
+    assert cropped.volume_centre_pixels == (0.0, -0.5)  # columns 3 to 7 of 12
+    assert np.array_equal(values(tmp_path / "c.zarr"), values(tmp_path / "b.zarr")[:, 2:6])
+
+
+@pytest.mark.parametrize("pixel", [0.0, 1.0])
+def test_header_that_nobody_filled_in_is_no_measure_of_shifts(pixel, wedge, raw, tmp_path):
+    write(raw, VIEWS, pixel)
+    labels = "".join(f"_rlnTomo{name}\n" for name in ("YTilt", "ZRot", "XShiftAngst", "YShiftAngst"))
+    (tmp_path / "a.star").write_text(f"data_a\nloop_\n{labels}" + "".join(f"{angle} 0 6 0\n" for angle in ANGLES))
+    done = wedge("import", raw, "-o", tmp_path / "t.zarr")
+    assert (done.code, "--voxel-size" in done.error) == (3, True)
+    assert wedge("import", raw, "-o", tmp_path / "t.zarr", "--voxel-size", 2).code == 0
+    # 6 angstrom are 3 pixels.
+    assert np.corrcoef(values(tmp_path / "t.zarr")[:, 4:-4, 4:-7].ravel(), VIEWS[:, 4:-4, 7:-4].ravel())[0, 1] > 0.95
 
 
 @pytest.mark.parametrize(("options", "code", "message"), [

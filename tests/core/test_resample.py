@@ -75,6 +75,10 @@ def test_binning_lets_nothing_through_that_it_cannot_show():
     # Turned by 45 degrees, a wave of 0.3 has 0.21 along each axis, which binned pixels show.
     slanted = ViewResampler((64, 64), (32, 32), 2)(np.cos(2 * np.pi * 0.3 * x), matrix(45), np.zeros(2))
     assert slanted[10:-10, 10:-10].std() > 0.6
+    # A wave at 20 degrees lies at 45 when turned by 25, and not at -5, where it would be cut.
+    y, x = pixels((64, 64))
+    wave = np.cos(2 * np.pi * 0.3 * (np.cos(np.deg2rad(20)) * x + np.sin(np.deg2rad(20)) * y))
+    assert ViewResampler((64, 64), (32, 32), 2)(wave, matrix(25), np.zeros(2))[10:-10, 10:-10].std() > 0.6
 
 
 def test_beyond_the_raw_view_it_fades_to_the_mean_of_the_view():
