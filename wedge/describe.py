@@ -48,7 +48,7 @@ def _describe_store(path: Path, kind: str, result: dict[str, Any]) -> ArrayLike3
         tilts = formats.open_tilts(path)
         _add_array(result, tilts.array, "tilt, y, x")
         _add_geometry(result, tilts.geometry)
-        result |= {"simulated": tilts.simulated, "provenance": tilts.provenance}
+        result |= {"simulated": tilts.simulated, "weighted": tilts.weights is not None, "provenance": tilts.provenance}
         return tilts.array
     is_foreign = foreign_zarr.is_foreign(path)
     volume = foreign_zarr.open_foreign_volume(path) if is_foreign else formats.open_volume(path)

@@ -32,7 +32,11 @@ DENSITY = 40.0  # times the largest of a particle
 SNR = 2.0
 BANDS = ((0.0, 0.125), (0.125, 0.25), (0.25, 0.5))
 SERIES = {"without gold": "clean", "gold left": "gold", "gold erased": "erase", "gold masked": "mask"}
-OPTIONS = {"fbp": ["fbp", "--filter", "hamming"], "network": ["reconstruct", "--method", "network", "--passes", "120"]}
+CHOSEN = ["--tune", "none", "--blur", "0.9", "--weighting", "plain", "--regularizer", "tv:weight=0.1", "--batch-rows", "48"]
+OPTIONS = {
+    "fbp": ["fbp", "--filter", "hamming"],
+    "network": ["reconstruct", "--method", "network", "--passes", "120", "--learning-rate", "0.05", "--margin", "0", *CHOSEN],
+}
 
 
 def bead_places(shape: tuple[int, int, int], count: int, seed: int) -> np.ndarray:

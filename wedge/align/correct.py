@@ -72,7 +72,8 @@ def corrected(tilts: TiltSeries, fit: Fit, hand: Hand | None = None) -> TiltSeri
     if hand is not None:
         views, geometry = hand.views(views), hand.geometry(geometry)
     array = np.stack([views[:, view].numpy() for view in range(views.shape[1])])
-    return replace(tilts, array=array, geometry=geometry)
+    # What rays of weight 0 hold is filled already; their weights would be those of other places.
+    return replace(tilts, array=array, geometry=geometry, weights=None)
 
 
 def _best_correlation(density: torch.Tensor, reference: torch.Tensor) -> float:

@@ -73,7 +73,10 @@ def command(
     say(("aligned: " if found.applied else "left as it is: ") + found.reason)
     summary = found.summary()
     config = {"max_shift_pixels": max_shift, "finest": finest, "rounds": rounds, "rotation": rotation, **reading.options()}
-    with formats.create_tilts(output, series.geometry, simulated=series.simulated, overwrite=overwrite) as writer:
+    weighted = series.weights is not None
+    with formats.create_tilts(
+        output, series.geometry, simulated=series.simulated, weighted=weighted, on_note=say, overwrite=overwrite
+    ) as writer:
         with progress("resampling", series.geometry.detector_shape[0]) as advance:
             write_moved(series, found.transforms, writer, device=target, on_progress=advance)
         used = [path for path in (tilts, formats.angles_path(tilts, reading.angles)) if path is not None]

@@ -78,6 +78,8 @@ def command(
     by_hand = compare_hands(check, known) if known is not None else []
     result = _result(check, by_hand)
     if output is not None:
+        if series.weights is not None:
+            say(f"the weights of {series.name} are left out of {output}: find gold and mask it after the geometry is right")
         fixed = corrected(series, check.chosen, by_hand[0].hand if by_hand else None)
         with formats.create_tilts(output, fixed.geometry, simulated=series.simulated, overwrite=overwrite) as writer:
             copy_tilts(fixed, writer)

@@ -39,6 +39,8 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("tilt angles", f"{found['num_tilts']} from {low:g} to {high:g} degrees{source}"))
     if "beside" in found:
         lines.append(("alignment", "; ".join([f"{found['beside'][0]}, which wedge import applies", *found["beside"][1:]])))
+    if found.get("weighted"):
+        lines.append(("weights", "of every ray"))
     if "volume_shape" in found:
         lines.append(("volume", f"{_times(found['volume_shape'])} (z, y, x)"))
     if "statistics" in found:

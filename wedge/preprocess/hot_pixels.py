@@ -1,7 +1,8 @@
 """Dead and hot pixels, and spikes of X-rays: single pixels, or up to three that touch, far from all that is around them.
 
 What stands out of its surroundings is not enough: gold beads and sharp edges do. A bad pixel stands out of its very neighbours too, by
-more than half of its height. The projection of a ball three pixels wide, or of a line, has neighbours that are higher than that.
+more than half of its height, and is not one of more than three that touch and are half as high: a line of one pixel is, and of a ball three
+pixels wide the neighbours of the middle are higher than that.
 """
 
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ import numpy as np
 
 _NORMAL_QUARTILE = 0.6745
 _THRESHOLD = 8.0  # standard deviations of the noise: of 10**8 good pixels about none reaches so far
-_ALLOWED = 2  # bad neighbours of a bad pixel
-_SHARE = 0.5  # of its height by which it must exceed its neighbours
+_MOST_TOGETHER = 3  # bad pixels that touch
+_SHARE = 0.5  # of its height: what is as high as that belongs to the same thing
 _BLOCK_ROWS = 128
 
 
@@ -43,7 +44,7 @@ def local_median(view: np.ndarray, reach: int = 2) -> np.ndarray:
 
 
 def outliers(view: np.ndarray, median: np.ndarray, threshold: float = _THRESHOLD) -> np.ndarray:
-    """Return which pixels ``(y, x)`` are far from their surroundings and from all but two of their eight neighbours.
+    """Return which pixels ``(y, x)`` are far from their surroundings and their neighbours, alone or with up to two that touch.
 
     Parameters
     ----------
@@ -63,10 +64,27 @@ def outliers(view: np.ndarray, median: np.ndarray, threshold: float = _THRESHOLD
     for y, x in zip(rows, columns, strict=True):
         sign = np.sign(height[y, x])
         around = np.delete(padded[y : y + 3, x : x + 3].ravel(), 4) * sign
-        step = view[y, x] * sign - np.sort(around)[-1 - _ALLOWED]
+        step = view[y, x] * sign - np.sort(around)[-_MOST_TOGETHER]
         noise = float(np.median(heights[y : y + 5, x : x + 5])) / _NORMAL_QUARTILE
-        found[y, x] = step > _SHARE * abs(height[y, x]) and step > threshold * max(least, noise)
+        apart = step > _SHARE * abs(height[y, x]) and step > threshold * max(least, noise)
+        found[y, x] = apart and _is_small(height, int(y), int(x))
     return found
+
+
+def _is_small(height: np.ndarray, y: int, x: int) -> bool:
+    """Return whether at most three pixels that touch one another, this one among them, are half as high as this one."""
+    least, sign = _SHARE * abs(height[y, x]), np.sign(height[y, x])
+    known, ahead = {(y, x)}, [(y, x)]
+    while ahead:
+        row, column = ahead.pop()
+        for other in range(max(0, row - 1), min(row + 2, height.shape[0])):
+            for beside in range(max(0, column - 1), min(column + 2, height.shape[1])):
+                if (other, beside) not in known and sign * height[other, beside] > least:
+                    known.add((other, beside))
+                    ahead.append((other, beside))
+        if len(known) > _MOST_TOGETHER:
+            return False
+    return True
 
 
 def replace_bad_pixels(views: np.ndarray, threshold: float = _THRESHOLD) -> BadPixels:

@@ -7,11 +7,11 @@ from typing import Literal
 import numpy as np
 
 from wedge.errors import InputError
-from wedge.fit.normalization import half_sample_mode
+from wedge.fit.normalization import estimate_offset
 from wedge.geometry import TiltGeometry
 
 NormalizeMode = Literal["background", "mass", "slab", "deviation"]
-_MODE_PIXELS = 65536
+_MOST_PIXELS = 2**18
 _MOST_NOT_POSITIVE = 1e-3
 
 
@@ -24,9 +24,9 @@ class Scaling:
 
 
 def background(view: np.ndarray) -> float:
-    """Return the most frequent intensity of a ``(y, x)`` view, of an even sample of its pixels where there are many."""
-    step = max(1, math.isqrt(view.size // _MODE_PIXELS))
-    return half_sample_mode(np.asarray(view[::step, ::step], dtype=np.float64))
+    """Return the background of a ``(y, x)`` view, see `estimate_offset`, of an even sample of its rows where there are many."""
+    step = max(1, view.size // _MOST_PIXELS)
+    return estimate_offset(np.asarray(view[::step, None, :], dtype=np.float64))
 
 
 def normalize_views(views: np.ndarray, geometry: TiltGeometry, mode: NormalizeMode) -> Scaling:
