@@ -37,7 +37,7 @@ def agreement_geometry(volume: Volume, tilts: TiltSeries) -> TiltGeometry:
             f"have (y, x) {geometry.detector_shape}; "
             "crop or bin one to match the other"
         )
-    return geometry if geometry.volume_shape == (nz, ny, nx) else geometry.with_volume((nz, ny, nx), geometry.voxel_size_in_pixels)
+    return geometry.with_volume((nz, ny, nx), geometry.voxel_size_in_pixels, geometry.volume_centre_pixels)
 
 
 def evaluate_tilts(

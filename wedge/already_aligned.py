@@ -30,7 +30,7 @@ def why_aligned(path: str | Path) -> str | None:
     if simulated:
         return "was simulated around its tilt axis"
     if (used := recorded_alignment(provenance)) is not None:
-        return f"was aligned by {used} when it was imported"
+        return f"was aligned by {used}"
     return "is aligned, as its suffix says" if path.suffix.lower() == _ALIGNED_SUFFIX else None
 
 

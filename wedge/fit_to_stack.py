@@ -85,7 +85,10 @@ def _in_order(fitted: Alignment, own: tuple[str, tuple[float, ...]], stack: Path
     source, angles = own
     places = match_views(angles, fitted.tilt_angles_deg, fitted.used_views, stack=source, alignment=fitted.source)
     if places != tuple(range(len(places))):
-        note(f"the views of {fitted.source} are sorted otherwise than those of {stack}: matched by their angles in {source}")
+        note(
+            f"the views of {fitted.source} are sorted otherwise than those of {stack}, or their angles have the other sign:"
+            f" matched by their angles in {source}"
+        )
         fitted = fitted.with_views(places)
         assert fitted.tilt_angles_deg is not None
     used = list(fitted.used_views)

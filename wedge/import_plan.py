@@ -75,6 +75,7 @@ def plan_import(
     UsageError
         If options contradict each other, or the stack is aligned already and an alignment is given.
     """
+    formats.require_voxel_size(reading.voxel_size_angstrom)
     facts = stack_facts(stack)
     chosen, files = _choose_alignment(facts, reading, alignment, tilt_axis_deg, on_note)
     if chosen is None:
@@ -110,11 +111,13 @@ def _choose_alignment(
     found = Path(given) if given is not None else beside.alignments[0]
     others = "" if given is not None else "".join(f"; {other} is not used" for other in beside.alignments[1:])
     note(f"alignment from {found}{others}")
-    size = facts.pixel_size(reading.voxel_size_angstrom, None, lambda message: None)
+    decisive = reading.voxel_size_angstrom or (None if facts.record is None else facts.record.pixel_size_angstrom)
+    size = facts.pixel_size(None, None, lambda message: None)
     # Where 1 angstrom means that nobody knows, it is no measure of shifts.
     known = None if size.only_header and size.value == 1.0 else size.value
     extra = [beside.newst, beside.tilt] if found.suffix.lower() in (".xf", ".com") else []
-    return read_alignment(found, stack=stack, pixel_size_angstrom=known), (found, *(path for path in extra if path is not None))
+    read = read_alignment(found, stack=stack, pixel_size_angstrom=decisive, fallback_pixel_size_angstrom=known)
+    return read, (found, *(path for path in extra if path is not None))
 
 
 def _turned(num_views: int, tilt_axis_deg: float) -> Alignment:

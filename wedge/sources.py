@@ -110,6 +110,11 @@ def match_views(
     used = np.asarray(used_views, dtype=int)
     if _largest_difference(own[used], other[used]) < tolerance:
         return tuple(range(len(own)))
+    if is_negated(own[used], other[used], tolerance) and not is_monotonic(own):
+        raise InputError(
+            f"tilt angles of {alignment} have the other sign of those of {stack}: give the list that is right for both by --angles,"
+            " or let the program that wrote one of them turn its sign"
+        )
     own_order, other_order = np.argsort(own, kind="stable"), np.argsort(other, kind="stable")
     if _largest_difference(own[own_order], other[other_order]) >= tolerance:
         raise InputError(
@@ -125,6 +130,17 @@ def match_views(
     places = np.empty(len(own), dtype=int)
     places[own_order] = other_order
     return tuple(int(place) for place in places)
+
+
+def is_negated(first_deg: np.ndarray, second_deg: np.ndarray, tolerance_deg: float) -> bool:
+    """Return whether angles are those of another list with the other sign."""
+    return _largest_difference(first_deg, -second_deg) < tolerance_deg
+
+
+def is_monotonic(angles_deg: np.ndarray) -> bool:
+    """Return whether angles only rise or only fall: then the other sign and the other direction look alike."""
+    steps = np.diff(angles_deg)
+    return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def _largest_difference(first: np.ndarray, second: np.ndarray) -> float:

@@ -8,8 +8,8 @@ from wedge import formats, store
 from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.angles import find_angles, read_angles
-from wedge.formats.beside import find_mdoc
-from wedge.formats.mdoc import Mdoc, read_mdoc
+from wedge.formats.beside import mdoc_beside, mdoc_pixel_size
+from wedge.formats.mdoc import Mdoc
 from wedge.geometry import TiltGeometry
 from wedge.sources import Settled, Statement, settle_pixel_size
 
@@ -61,7 +61,7 @@ class StackFacts:
                 Statement("--voxel-size", given),
                 Statement(f"the record of {name}", None if self.record is None else self.record.pixel_size_angstrom),
                 Statement("" if alignment is None else alignment.source, stated),
-                Statement("" if self.mdoc is None else self.mdoc.path.name, None if self.mdoc is None else self.mdoc.pixel_size_angstrom),
+                Statement("" if self.mdoc is None else self.mdoc.path.name, mdoc_pixel_size(self.mdoc, self.path)),
                 Statement(f"the extended header of {name}", self.extended_pixel_size_angstrom),
                 *([Statement(f"the header of {name}", self.header_pixel_size_angstrom, is_header=True)] if self.record is None else []),
             ],
@@ -98,13 +98,4 @@ def stack_facts(path: str | Path) -> StackFacts:
     record = TiltGeometry.from_json(data.record["geometry"]) if "geometry" in data.record else None
     size = None if record is not None or data.spacing_angstrom is None else float(f"{data.spacing_angstrom[-1]:.7g}")
     views, rows, columns = data.array.shape
-    return StackFacts(path, (views, rows, columns), record, size, data.pixel_size_angstrom, data.tilt_angles_deg, _mdoc(path))
-
-
-def _mdoc(stack: Path) -> Mdoc | None:
-    """Return the notes beside a stack; damaged ones say nothing unless somebody asks for them."""
-    found = find_mdoc(stack)
-    try:
-        return None if found is None else read_mdoc(found)
-    except InputError:
-        return None
+    return StackFacts(path, (views, rows, columns), record, size, data.pixel_size_angstrom, data.tilt_angles_deg, mdoc_beside(path))

@@ -10,6 +10,7 @@ from wedge.align.correct import compare_hands, corrected
 from wedge.align.levels import read_views
 from wedge.align.transforms import ViewTransforms
 from wedge.data import Volume
+from wedge.errors import InputError
 from wedge.geometry import TiltGeometry
 from wedge.spheres import make_spheres, rasterize
 
@@ -129,3 +130,36 @@ def test_ordered_angles_and_one_sided_series_offer_fewer_candidates():
     assert names == ["axis along y", "axis along x"]
     names = [each.name for each in candidates(TiltGeometry((0.0, 10.0, -10.0), (8, 8), (8, 8, 8)))]
     assert "views in order of angle" in names
+
+
+@pytest.mark.parametrize("hand", hands(), ids=lambda hand: hand.name)
+def test_a_hand_turns_the_box_with_the_specimen(hand):
+    geometry = TiltGeometry((-50.0, 10.0, 30.0), (7, 20), (6, 7, 9), axis_offset_pixels=1.5).with_volume((6, 7, 9), 1.0, (5.0, -6.0))
+
+    def seen(geometry, z, x):
+        centre_z, centre_x = geometry.volume_centre_pixels
+        angles = geometry.tilt_angles_rad
+        return (x - 4 + centre_x) * np.cos(angles) + (z - 2.5 + centre_z) * np.sin(angles) + geometry.axis_offset_pixels
+
+    z, x = 1, 7
+    flips = hand.volume_flips
+    other = seen(hand.geometry(geometry), 5 - z if 1 in flips else z, 8 - x if 2 in flips else x)
+    np.testing.assert_allclose(other, -seen(geometry, z, x) if hand.mirror_x else seen(geometry, z, x))
+
+
+def test_a_reference_is_compared_at_its_own_voxel_size(make_series, check):
+    series = make_series(shape=SMALL, count=15)
+    series = replace(series, geometry=replace(series.geometry, pixel_size_angstrom=4.0))
+    found = check(series, 0.0)
+    density = rasterize(make_spheres(SMALL, 100), 0, SMALL[1]).transpose(1, 0, 2)
+    coarse = density.reshape(SMALL[0] // 2, 2, SMALL[1] // 2, 2, SMALL[2] // 2, 2).mean(axis=(1, 3, 5))
+    fine = np.repeat(np.repeat(np.repeat(density, 2, 0), 2, 1), 2, 2)
+    same = compare_hands(found, Volume(density, 4.0))[0]
+    finer = compare_hands(found, Volume(fine, 2.0))[0]
+    assert finer.hand == same.hand
+    assert finer.correlation == pytest.approx(same.correlation, abs=1e-4)
+    if found.binning == 1:
+        with pytest.raises(InputError, match="voxel size"):
+            compare_hands(found, Volume(coarse, 8.0))
+    with pytest.raises(InputError, match="voxel size"):
+        compare_hands(found, Volume(coarse, 4.0 * found.binning * 3))

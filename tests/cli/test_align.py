@@ -70,3 +70,25 @@ def test_check_geometry_tells_what_fits_and_writes_it(wedge, shaken, tmp_path):
 
 def test_check_geometry_refuses_a_reference_that_is_no_volume(wedge, shaken):
     assert wedge("check-geometry", shaken, "--reference", shaken).code == 3
+
+
+def test_what_wedge_aligned_is_not_aligned_again(wedge, shaken, tmp_path):
+    out, transforms = tmp_path / "aligned.zarr", tmp_path / "aligned.xf"
+    assert wedge("align", shaken, "-o", out, "--alignment-out", transforms, "--max-shift", 4).code == 0
+    assert wedge("import", out, "-o", tmp_path / "same.zarr").code == 0
+    assert np.array_equal(store.open_tilts(tmp_path / "same.zarr").array[:], store.open_tilts(out).array[:])
+    twice = wedge("import", out, "-o", tmp_path / "twice.zarr", "--alignment", transforms)
+    assert twice.code == 2
+    assert "was aligned by wedge align" in twice.error
+
+
+def test_transforms_are_of_raw_pixels_and_of_all_views(wedge, shaken, tmp_path):
+    transforms = tmp_path / "a.xf"
+    done = wedge("align", shaken, "-o", tmp_path / "a.zarr", "--bin", 2, "--alignment-out", transforms, "--max-shift", 4, "--json")
+    told = json.loads(done.out)["transforms"]
+    assert np.abs(told["dy_pixels"]).max() > 0.1
+    assert np.allclose(np.loadtxt(transforms)[:, 5], 2 * np.array(told["dy_pixels"]), atol=2e-3)
+    for part in (("--crop-y", 0, 12), ("--views", "even"), ("--exclude-views", "0"), ("--tilt-range", -50, 50)):
+        refused = wedge("align", shaken, "-o", tmp_path / "b.zarr", "--alignment-out", tmp_path / "b.xf", *part)
+        assert refused.code == 2
+        assert not (tmp_path / "b.xf").exists()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,14 @@ def test_what_is_not_finite_or_constant_is_refused(case) -> None:
 
 def test_geometry_takes_the_volumes_box(case) -> None:
     volume, series, _, views = case
-    assert agreement_geometry(volume, series(views)) is GEOMETRY
+    assert agreement_geometry(volume, series(views)) == GEOMETRY
     thicker = Volume(np.zeros((8, 13, 9), np.float32))
     assert agreement_geometry(thicker, series(views)).volume_shape == (8, 13, 9)
+
+
+def test_a_volume_of_another_thickness_stays_where_the_series_has_it(case) -> None:
+    _, series, _, views = case
+    placed = series(views)
+    placed = replace(placed, geometry=placed.geometry.with_volume((5, 13, 9), 1.0, (5.0, -6.0)))
+    thicker = Volume(np.zeros((8, 13, 9), np.float32))
+    assert agreement_geometry(thicker, placed).volume_centre_pixels == (5.0, -6.0)

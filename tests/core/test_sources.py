@@ -66,3 +66,11 @@ def test_repeated_angles_in_another_order_are_refused():
     own = (0, 3, -3, 6, -6, 0)
     with pytest.raises(InputError, match="some have the same angle"):
         match(own, sorted(own))
+
+
+def test_angles_of_the_other_sign_are_not_taken_for_another_order():
+    acquired = sorted(ANGLES, key=lambda angle: (abs(angle), angle))
+    with pytest.raises(InputError, match="have the other sign"):
+        match(acquired, [-angle for angle in acquired])
+    # Angles that only rise look alike from either end: they are matched by angle.
+    assert match(ANGLES, [-angle for angle in ANGLES]) == tuple(reversed(range(len(ANGLES))))

@@ -12,6 +12,7 @@ from wedge.errors import DeviceError
 from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import Plugins, build_fit, build_projectors
 from wedge.fit.data_term import split_parts
+from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.search import Search
@@ -132,6 +133,22 @@ def test_a_fit_that_has_no_room_after_the_trials_is_refused_before_them():
         with pytest.raises(DeviceError, match="memory limit") if refused else nullcontext():
             assert np.isfinite(trials.error({}, 1))
         trials.close()
+
+
+@pytest.mark.parametrize(("margin", "alike"), [(4, True), (0, False)])
+def test_rays_that_run_beside_the_volume_do_not_judge_a_field_that_is_wider(margin, alike):
+    tilts, plugins = views_of(np.ones((4, 4, 24)))
+    spoilt = np.array(tilts.array)
+    for view in views_to_judge_by(tilts.geometry.tilt_angles_deg):
+        spoilt[view, :, judging_weights(tilts.geometry, 4)[view] == 0] += 1e3
+    assert not np.array_equal(spoilt, tilts.array)
+    config = voxels(regularizers=[], batch_rows="auto", margin=margin)
+    errors = []
+    for array in (tilts.array, spoilt):
+        trials = Trials(TiltSeries(array, tilts.geometry), plugins, config, Normalization(0.0, 1.0, True), CPU, 8 * 2**30, 4)
+        errors.append(trials.error({}, 1))
+        trials.close()
+    assert (errors[0] == errors[1]) is alike
 
 
 @pytest.mark.parametrize("batch_rows", [2, "auto"])

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from wedge import formats
 from wedge.errors import InputError
 from wedge.formats.angles import find_angles, read_angles
+from wedge.geometry import TiltGeometry
 
 
 @pytest.fixture
@@ -67,3 +72,14 @@ def test_list_is_found_by_the_name_of_the_stack(tmp_path):
 def test_real_lists_are_read(shared_data):
     assert read_angles(shared_data / "alignments" / "imod" / "tilt_1.tlt")[::58] == (-52.24, 63.76)
     assert read_angles(shared_data / "alignments" / "aretomo" / "test.rawtlt") == (-66.0, -64.5, -63.0)
+
+
+def test_given_angles_leave_the_rest_of_a_recorded_geometry(tmp_path):
+    geometry = TiltGeometry((-3.0, 0.0, 3.0), (4, 6), (5, 4, 6), 2.0, axis_offset_pixels=1.5).with_volume((5, 4, 6), 1.0, (1.0, -3.0))
+    with formats.create_tilts(tmp_path / "a.mrc", geometry) as writer:
+        writer.write_rows(0, np.zeros((4, 3, 6), np.float32))
+        writer.commit({})
+    (tmp_path / "other.tlt").write_text("-4\n0\n4\n")
+    found = formats.open_tilts(tmp_path / "a.mrc", angles=tmp_path / "other.tlt").geometry == replace(
+        geometry, tilt_angles_deg=(-4.0, 0.0, 4.0)
+    )

@@ -1,7 +1,12 @@
+import mrcfile
+import numpy as np
 import pytest
 
 from wedge.errors import InputError, UsageError
+from wedge.formats import open_tilts
 from wedge.formats.beside import Beside, find_alignment, find_beside, find_mdoc, read_alignment
+from wedge.import_plan import plan_import
+from wedge.reading import AS_STORED, Reading
 
 XF = "1 0 0 1 2 3\n1 0 0 1 4 5\n"
 ALN = "# AreTomo Alignment\n# SEC ROT\n0 0 1 1 1 1 1 1 0 -3\n1 0 1 1 1 1 1 1 0 3\n"
@@ -67,3 +72,32 @@ def test_what_is_no_alignment_is_told(tmp_path):
     (tmp_path / "tilt.com").write_text("$tilt -StandardInput\nTHICKNESS 3\n")
     with pytest.raises(InputError, match="holds no transforms"):
         read_alignment(tmp_path / "tilt.com")
+
+
+def test_notes_of_the_microscope_say_the_pixel_size_before_the_header_but_not_for_an_aligned_stack(tmp_path):
+    values = np.random.default_rng(0).normal(size=(2, 4, 4)).astype(np.float32)
+    for name, spacing in (("a.mrc", 1.0), ("a.ali", 13.6)):
+        with mrcfile.new(tmp_path / name) as file:
+            file.set_data(values)
+            file.set_image_stack()
+            file.voxel_size = spacing
+    (tmp_path / "a.tlt").write_text("0\n3\n")
+    (tmp_path / "a.mdoc").write_text("PixelSpacing = 3.42\n[ZValue = 0]\nTiltAngle = 0\n[ZValue = 1]\nTiltAngle = 3\n")
+    assert open_tilts(tmp_path / "a.mrc").geometry.pixel_size_angstrom == pytest.approx(3.42)
+    assert open_tilts(tmp_path / "a.ali").geometry.pixel_size_angstrom == pytest.approx(13.6)
+    assert plan_import(tmp_path / "a.ali", AS_STORED).series.geometry.pixel_size_angstrom == pytest.approx(13.6)
+    assert open_tilts(tmp_path / "a.mrc", voxel_size_angstrom=5.0).geometry.pixel_size_angstrom == 5.0
+    with pytest.raises(UsageError, match="--voxel-size"):
+        plan_import(tmp_path / "a.mrc", Reading(voxel_size_angstrom=-1.0))
+
+
+@pytest.mark.parametrize(("given", "fallback", "pixels"), [(None, 4.0, 5.0), (2.5, 4.0, 4.0), (None, None, 5.0)])
+def test_shifts_in_angstrom_are_divided_by_what_decides(tmp_path, given, fallback, pixels):
+    path = tmp_path / "a.xml"
+    path.write_text(
+        '<TiltSeries><CTF><Param Name="PixelSize" Value="2" /></CTF><Angles>0\n3</Angles><AxisAngle>0\n0</AxisAngle>'
+        "<AxisOffsetX>10\n10</AxisOffsetX><AxisOffsetY>0\n0</AxisOffsetY></TiltSeries>"
+    )
+    read = read_alignment(path, pixel_size_angstrom=given, fallback_pixel_size_angstrom=fallback)
+    np.testing.assert_allclose(np.abs(read.shifts_pixels[:, 0]), pixels)
+    assert read.pixel_size_angstrom == (given or 2.0)

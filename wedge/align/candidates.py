@@ -98,7 +98,9 @@ class Hand:
         """Return the geometry of the views mirrored so, with angles of this sign."""
         angles = tuple(-angle for angle in geometry.tilt_angles_deg) if self.angle_sign else geometry.tilt_angles_deg
         offset = -geometry.axis_offset_pixels if self.mirror_x else geometry.axis_offset_pixels
-        return replace(geometry, tilt_angles_deg=angles, axis_offset_pixels=offset)
+        z, x = geometry.volume_centre_pixels
+        centre = (-z if self.angle_sign != self.mirror_x else z, -x if self.mirror_x else x)
+        return replace(geometry, tilt_angles_deg=angles, axis_offset_pixels=offset, volume_centre_pixels=centre)
 
 
 def hands() -> list[Hand]:
@@ -116,9 +118,9 @@ def _turned_geometry(geometry: TiltGeometry) -> TiltGeometry:
     rows, columns = geometry.detector_shape
     depth = geometry.volume_shape[0]
     size = geometry.voxel_size_in_pixels
-    return replace(
-        geometry, detector_shape=(columns, rows), volume_shape=(depth, columns, max(1, round(rows / size))), axis_offset_pixels=0.0
-    )
+    volume = (depth, columns, max(1, round(rows / size)))
+    centre = (geometry.volume_centre_pixels[0], 0.0)  # in x the box was placed about the other axis
+    return replace(geometry, detector_shape=(columns, rows), volume_shape=volume, axis_offset_pixels=0.0, volume_centre_pixels=centre)
 
 
 def _mirrored(views: Views, side: torch.Tensor, dim: int) -> Views:

@@ -70,6 +70,8 @@ class Check:
         ``(y, z, x)`` quick reconstruction of the chosen one.
     binning
         Given pixels along a voxel of that.
+    pixel_size_angstrom
+        Edge of a given pixel, or None where nobody knows it.
     """
 
     given: Fit
@@ -77,6 +79,7 @@ class Check:
     chosen: Fit
     density: torch.Tensor
     binning: int
+    pixel_size_angstrom: float | None = None
 
 
 def check_geometry(
@@ -129,7 +132,7 @@ def check_geometry(
             say(f"{candidate.name}: axis at {fits[-1].axis_offset_pixels:.2f} pixels, unexplained {fits[-1].error:.4g}")
         chosen = _choose(given, fits)
         best = next(trial for trial in trials if trial.candidate is chosen.candidate)
-        return Check(given, fits, chosen, best.density(chosen), best.fine.binning)
+        return Check(given, fits, chosen, best.density(chosen), best.fine.binning, tilts.geometry.pixel_size_angstrom)
     finally:
         for trial in trials:
             trial.close()

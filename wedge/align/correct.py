@@ -40,16 +40,30 @@ def compare_hands(check: Check, reference: Volume) -> list[HandFit]:
         If the reference is smaller than one voxel of the quick reconstruction, or constant.
     """
     block = read_slices(reference, 0, reference.array.shape[1])
-    whole = [n // check.binning for n in block.shape]
+    k = _reference_binning(check, reference)
+    whole = [n // k for n in block.shape]
     if min(whole) < 2:
         raise InputError(f"reference is too small: {reference.name} has (z, y, x) {tuple(reference.array.shape)}")
-    k = check.binning
     cut = block[: whole[0] * k, : whole[1] * k, : whole[2] * k]
     means = torch.from_numpy(cut.reshape(whole[0], k, whole[1], k, whole[2], k).mean(axis=(1, 3, 5)))
     if not bool(means.amax() > means.amin()):
         raise InputError(f"reference is constant: {reference.name}; nothing can be compared with it")
     found = [HandFit(hand, _best_correlation(check.density.cpu().flip(hand.volume_flips), means)) for hand in hands()]
     return sorted(found, key=lambda each: -each.correlation)
+
+
+def _reference_binning(check: Check, reference: Volume) -> int:
+    """Return how many voxels of the reference lie along a voxel of the quick reconstruction."""
+    if check.pixel_size_angstrom is None or reference.voxel_size_angstrom is None:
+        return check.binning
+    ratio = check.binning * check.pixel_size_angstrom / reference.voxel_size_angstrom
+    if ratio < 0.9 or abs(ratio / round(ratio) - 1) > 0.1:
+        raise InputError(
+            f"voxel size of {reference.name} is {reference.voxel_size_angstrom:g} angstrom: expected a part of"
+            f" {check.binning * check.pixel_size_angstrom:g}, the voxels that are compared; bring it to the voxels of the series, or give"
+            " --voxel-size"
+        )
+    return round(ratio)
 
 
 def corrected(tilts: TiltSeries, fit: Fit, hand: Hand | None = None) -> TiltSeries:

@@ -39,6 +39,13 @@ class ViewTransforms:
         """Whether any view is moved at all."""
         return bool(np.any(self.dx_pixels) or np.any(self.dy_pixels) or np.any(self.rotation_deg))
 
+    def to_arrays(self) -> tuple[Floats, Floats]:
+        """Return ``(tilt, 2, 2)`` matrices and ``(tilt, 2)`` shifts, ``(x, y)`` both."""
+        turns = np.deg2rad(self.rotation_deg)
+        cos, sin = np.cos(turns), np.sin(turns)
+        matrices = np.stack([np.stack([cos, -sin], axis=1), np.stack([sin, cos], axis=1)], axis=1)
+        return matrices, np.stack([self.dx_pixels, self.dy_pixels], axis=1)
+
     def scaled(self, factor: float) -> "ViewTransforms":
         """Return the same transforms in pixels that are ``1 / factor`` as large."""
         return ViewTransforms(self.dx_pixels * factor, self.dy_pixels * factor, self.rotation_deg)

@@ -53,7 +53,7 @@ def command(
     from wedge.align.refine import AlignSettings, align
     from wedge.align.resample import write_moved
     from wedge.defaults import load_defaults
-    from wedge.formats.transform_list import write_transform_list
+    from wedge.formats.xf import write_xf
     from wedge.options import parse_settings
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
@@ -63,6 +63,7 @@ def command(
     refuse_same(output, tilts)
     refuse_existing(output, overwrite=overwrite)
     if alignment_out is not None:
+        _refuse_part(reading)
         refuse_same(alignment_out, tilts)
         refuse_existing(alignment_out, overwrite=overwrite)
     settings = AlignSettings(max_shift, _binning(finest), rounds, rotation)
@@ -83,12 +84,20 @@ def command(
         record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
         source = {"source": series.provenance} if series.provenance else {}
         if alignment_out is not None:
-            moves = found.transforms
-            write_transform_list(alignment_out, moves.dx_pixels.tolist(), moves.dy_pixels.tolist(), moves.rotation_deg.tolist())
-        writer.commit(record | {"alignment": summary} | source)
+            write_xf(alignment_out, *found.transforms.scaled(reading.bin).to_arrays())
+        applied = {"source": "wedge align"} if found.applied else {}
+        writer.commit(record | {"alignment": summary | applied} | source)
     result = {"output": output, "alignment_out": alignment_out, **summary}
     cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
     emit({**result, **cost}, as_json=json, text=str(output))
+
+
+def _refuse_part(reading: Reading) -> None:
+    """Refuse transforms of a part of the series: a list of them has a line for each raw view and turns about the raw centre."""
+    from wedge.errors import UsageError
+
+    if reading.crop_y is not None or reading.views is not None or reading.exclude_views or reading.tilt_range is not None:
+        raise UsageError("--alignment-out is of all raw views, whole: leave out --crop-y, --views, --exclude-views and --tilt-range")
 
 
 def _binning(text: str) -> int | None:

@@ -1,5 +1,6 @@
 """Two independent halves of one tilt series: the same views, taken or counted twice with noise of their own."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,11 +10,11 @@ from wedge.data import ArrayLike3D, TiltSeries
 from wedge.errors import InputError
 
 
-class CommonWeights:
-    """The smaller of two ``(tilt, y, x)`` arrays of weights, read when it is asked for; a missing one is 1."""
+class Combined:
+    """One ``(tilt, y, x)`` float32 array of two of a shape, read and combined when it is asked for."""
 
-    def __init__(self, first: ArrayLike3D, second: ArrayLike3D) -> None:
-        self._first, self._second = first, second
+    def __init__(self, first: ArrayLike3D, second: ArrayLike3D, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self._first, self._second, self._combine = first, second, combine
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -27,29 +28,12 @@ class CommonWeights:
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """Read a part of both."""
-        return np.minimum(np.asarray(self._first[key], np.float32), np.asarray(self._second[key], np.float32))
-
-
-class MeanViews:
-    """The mean of two ``(tilt, y, x)`` arrays, read when it is asked for."""
-
-    def __init__(self, first: ArrayLike3D, second: ArrayLike3D) -> None:
-        self._first, self._second = first, second
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Counts along the three axes."""
-        return self._first.shape
-
-    @property
-    def dtype(self) -> Any:
-        """Type of one value."""
-        return np.dtype(np.float32)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        """Read a part of both and average it."""
         first, second = (np.asarray(part[key], dtype=np.float32) for part in (self._first, self._second))
-        return np.asarray((first + second) / 2)
+        return np.asarray(self._combine(first, second))
+
+
+def _mean(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (first + second) / 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +46,7 @@ class Halves:
     @property
     def mean(self) -> TiltSeries:
         """The mean of both, in the first one's geometry."""
-        return replace(self.first, array=MeanViews(self.first.array, self.second.array))
+        return replace(self.first, array=Combined(self.first.array, self.second.array, _mean))
 
 
 def pair_halves(first: TiltSeries, second: TiltSeries) -> Halves:
@@ -85,7 +69,7 @@ def pair_halves(first: TiltSeries, second: TiltSeries) -> Halves:
             "--half takes the same views a second time"
         )
     if first.weights is not None and second.weights is not None:
-        weights: ArrayLike3D | None = CommonWeights(first.weights, second.weights)
+        weights: ArrayLike3D | None = Combined(first.weights, second.weights, np.minimum)
     else:
         weights = first.weights if second.weights is None else second.weights
     # A ray counts in both or in neither: their difference is to be noise alone.

@@ -13,7 +13,7 @@ from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError, UsageError
 from wedge.formats import foreign_zarr, mrc, mrc_writer
 from wedge.formats.angles import find_angles, read_angles
-from wedge.formats.beside import note_unapplied, with_view_notes
+from wedge.formats.beside import note_unapplied, pixel_size, with_view_notes
 from wedge.formats.files import is_file, read_file
 from wedge.formats.views import SelectedViews, select_views
 from wedge.formats.window import window
@@ -78,7 +78,7 @@ def open_tilts(
     if angles is not None and not stack_file:
         geometry = replace(geometry, tilt_angles_deg=_matching_angles(angles, path, geometry.num_tilts))
     if voxel_size_angstrom is not None:
-        _positive(voxel_size_angstrom)
+        require_voxel_size(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
     _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=stack_file and voxel_size_angstrom is None)
     selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
@@ -128,7 +128,7 @@ def open_volume(
         raise UsageError(f"axes of IMOD are for MRC files, and a Zarr store names its axes itself: {path}; leave --from-axes out")
     volume = _open_mrc_volume(path, voxel_size_angstrom, imod_axes) if of_file else _open_zarr_volume(path, voxel_size_angstrom)
     if voxel_size_angstrom is not None:
-        _positive(voxel_size_angstrom)
+        require_voxel_size(voxel_size_angstrom)
         volume = replace(volume, voxel_size_angstrom=voxel_size_angstrom)
     _note_size(volume.voxel_size_angstrom, "voxel size", path, note, doubtful=of_file and voxel_size_angstrom is None)
     return volume
@@ -189,8 +189,10 @@ def _open_file_tilts(path: Path, angles: str | Path | Sequence[float] | None, vo
     if data.stated_kind == "volume":
         raise InputError(f"is a volume, expected a tilt series: {path}")
     num_views, rows, columns = data.array.shape
-    if angles is None and data.record:
+    if data.record:
         geometry = TiltGeometry.from_json(data.record["geometry"])
+        if angles is not None:
+            geometry = replace(geometry, tilt_angles_deg=_matching_angles(angles, path, num_views))
         return TiltSeries(data.array, geometry, str(path), bool(data.record.get("simulated")), data.record.get("provenance", {}))
     found = angles if angles is not None else find_angles(path)
     values = data.tilt_angles_deg if found is None else _matching_angles(found, path, num_views)
@@ -203,17 +205,8 @@ def _open_file_tilts(path: Path, angles: str | Path | Sequence[float] | None, vo
         note_unapplied(path, note)
     geometry = with_view_notes(TiltGeometry(values, (rows, columns), (columns, rows, columns)), path)
     if voxel_size_angstrom is None:
-        geometry = replace(geometry, pixel_size_angstrom=_pixel_size(data, note))
+        geometry = replace(geometry, pixel_size_angstrom=pixel_size(data, note))
     return TiltSeries(data.array, geometry, str(path))
-
-
-def _pixel_size(data: mrc.MrcData, note: Note) -> float | None:
-    """Return the pixel size that the extended header says, else that of the header."""
-    if data.pixel_size_angstrom is None:
-        return None if data.spacing_angstrom is None else mrc.one_size(data.spacing_angstrom[1:], data.path, "pixels are no squares")
-    stated = "nothing" if data.spacing_angstrom is None else f"{data.spacing_angstrom[-1]:.7g} angstrom"
-    note(f"pixel size {data.pixel_size_angstrom:g} angstrom, as the extended header of {data.path} says; its header says {stated}")
-    return data.pixel_size_angstrom
 
 
 def _open_mrc_volume(path: Path, voxel_size_angstrom: float | None, imod_axes: bool) -> Volume:
@@ -265,8 +258,15 @@ def _note_size(size_angstrom: float | None, name: str, path: Path, note: Note, *
         note(f"{name} 1 angstrom, as the header of {path} says; many programs write that where it is unknown: --voxel-size corrects it")
 
 
-def _positive(voxel_size_angstrom: float) -> None:
-    if not 0 < voxel_size_angstrom < float("inf"):
+def require_voxel_size(voxel_size_angstrom: float | None) -> None:
+    """Refuse a voxel size that is none.
+
+    Raises
+    ------
+    UsageError
+        If it is not positive and finite.
+    """
+    if voxel_size_angstrom is not None and not 0 < voxel_size_angstrom < float("inf"):
         raise UsageError(f"--voxel-size is {voxel_size_angstrom}: expected a positive number of angstrom")
 
 

@@ -12,11 +12,13 @@ from wedge.alignment import Alignment
 from wedge.errors import InputError, UsageError
 from wedge.formats import imod
 from wedge.formats.aln import read_aln
-from wedge.formats.mdoc import mdoc_alignment, read_mdoc
+from wedge.formats.mdoc import Mdoc, mdoc_alignment, read_mdoc
+from wedge.formats.mrc import MrcData, one_size
 from wedge.formats.relion import global_names, read_relion
 from wedge.formats.text import read_text
 from wedge.formats.warp import is_warp, read_warp
 from wedge.geometry import TiltGeometry
+from wedge.sources import Statement, settle_pixel_size
 
 SUFFIXES = (".xf", ".com", ".aln", ".star", ".xml", ".mdoc")
 
@@ -71,13 +73,43 @@ def note_unapplied(stack: Path, note: Callable[[str], None]) -> None:
         note(f"{found[0]} lies beside {stack} and is not applied: wedge import does")
 
 
-def with_view_notes(geometry: TiltGeometry, stack: Path) -> TiltGeometry:
-    """Return the geometry with the order and the dose of the views, where the microscope's notes beside the stack are of as many views."""
+def mdoc_beside(stack: str | Path) -> Mdoc | None:
+    """Return the microscope's notes beside a stack; damaged ones say nothing unless somebody asks for them."""
     found = find_mdoc(stack)
     try:
-        notes = None if found is None else read_mdoc(found)
+        return None if found is None else read_mdoc(found)
     except InputError:
-        return geometry  # damaged ones say nothing unless somebody asks for them
+        return None
+
+
+def mdoc_pixel_size(mdoc: Mdoc | None, stack: Path) -> float | None:
+    """Return the pixel size in angstrom that the notes state for a stack; those of a raw stack do not speak for its ``.ali``.
+
+    An aligned stack may have been binned on the way.
+    """
+    if mdoc is None or (stack.suffix.lower() == ".ali" and mdoc.path.name != f"{stack.name}.mdoc"):
+        return None
+    return mdoc.pixel_size_angstrom
+
+
+def pixel_size(data: MrcData, note: Callable[[str], None]) -> float | None:
+    """Return the pixel size in angstrom of a stack: as the microscope's notes beside it say, else its extended header, else its header."""
+    name, mdoc = data.path.name, mdoc_beside(data.path)
+    told = [
+        Statement("" if mdoc is None else mdoc.path.name, mdoc_pixel_size(mdoc, data.path)),
+        Statement(f"the extended header of {name}", data.pixel_size_angstrom),
+    ]
+    size = None
+    if data.spacing_angstrom is not None:
+        counts = not any(each.value for each in told)
+        edges = data.spacing_angstrom[1:]
+        size = one_size(edges, data.path, "pixels are no squares") if counts else float(f"{edges[-1]:.7g}")
+    return settle_pixel_size([*told, Statement(f"the header of {name}", size, is_header=True)], note).value
+
+
+def with_view_notes(geometry: TiltGeometry, stack: Path) -> TiltGeometry:
+    """Return the geometry with the order and the dose of the views, where the microscope's notes beside the stack are of as many views."""
+    notes = mdoc_beside(stack)
     if notes is None or notes.num_views != geometry.num_tilts:
         return geometry
     return replace(geometry, acquisition_order=notes.acquisition_order, dose_e_per_square_angstrom=notes.dose_e_per_square_angstrom)
@@ -89,6 +121,7 @@ def read_alignment(
     stack: str | Path | None = None,
     num_views: int | None = None,
     pixel_size_angstrom: float | None = None,
+    fallback_pixel_size_angstrom: float | None = None,
 ) -> Alignment:
     """Return the alignment that a file of any program describes.
 
@@ -101,7 +134,9 @@ def read_alignment(
     num_views
         How many views the raw stack has. One that has lost just the views that the file leaves out fits; else it is refused.
     pixel_size_angstrom
-        Of the raw views, for files with shifts in angstrom.
+        Of the raw views, for files with shifts in angstrom; decides over what they say.
+    fallback_pixel_size_angstrom
+        Where they do not say it either.
 
     Raises
     ------
@@ -112,6 +147,7 @@ def read_alignment(
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    sizes = {"pixel_size_angstrom": pixel_size_angstrom, "fallback_pixel_size_angstrom": fallback_pixel_size_angstrom}
     if suffix == ".xf":
         alignment = _read_imod(path, Path(stack) if stack is not None else path)
     elif suffix == ".com":
@@ -119,9 +155,9 @@ def read_alignment(
     elif suffix == ".aln":
         alignment = read_aln(path)
     elif suffix == ".star":
-        alignment = read_relion(path, name=_series_name(path, stack), pixel_size_angstrom=pixel_size_angstrom)
+        alignment = read_relion(path, name=_series_name(path, stack), **sizes)
     elif suffix == ".xml":
-        alignment = read_warp(path, pixel_size_angstrom=pixel_size_angstrom)
+        alignment = read_warp(path, **sizes)
     elif suffix == ".mdoc":
         alignment = mdoc_alignment(path)
     else:

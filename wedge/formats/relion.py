@@ -23,7 +23,13 @@ _PIXEL = "rlnTomoTiltSeriesPixelSize"
 _SERIES_FILE = "rlnTomoTiltSeriesStarFile"
 
 
-def read_relion(path: str | Path, *, name: str | None = None, pixel_size_angstrom: float | None = None) -> Alignment:
+def read_relion(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    pixel_size_angstrom: float | None = None,
+    fallback_pixel_size_angstrom: float | None = None,
+) -> Alignment:
     """Return the alignment of one tilt series.
 
     Parameters
@@ -33,7 +39,9 @@ def read_relion(path: str | Path, *, name: str | None = None, pixel_size_angstro
     name
         Which tilt series (rlnTomoName) of a global file; needed where there are several.
     pixel_size_angstrom
-        Of the raw views: for the STAR file of one tilt series, which does not say it. What a global file says decides over it.
+        Of the raw views; decides over what a global file says.
+    fallback_pixel_size_angstrom
+        Where neither says it: the STAR file of one tilt series does not.
 
     Raises
     ------
@@ -45,17 +53,18 @@ def read_relion(path: str | Path, *, name: str | None = None, pixel_size_angstro
     row = _global_row(blocks, name, path)
     if row is None:
         series = blocks.get(name or "") or next(iter(blocks.values()))
-        return _series(series, path, pixel_size_angstrom)
+        return _series(series, path, pixel_size_angstrom, fallback_pixel_size_angstrom)
     if _PIXEL in row:
-        pixel_size_angstrom = pixel_size(row[_PIXEL], _PIXEL, path) or pixel_size_angstrom
+        pixel_size_angstrom = pixel_size_angstrom or pixel_size(row[_PIXEL], _PIXEL, path)
     file = row.get(_SERIES_FILE)
     if file is None:
         if row["rlnTomoName"] not in blocks:
             raise InputError(f"{path} has neither {_SERIES_FILE} nor a block data_{row['rlnTomoName'][:60]}; check the file")
-        return _series(blocks[row["rlnTomoName"]], path, pixel_size_angstrom)
+        return _series(blocks[row["rlnTomoName"]], path, pixel_size_angstrom, fallback_pixel_size_angstrom)
     place = _series_place(path, file)
     inner = read_star(place)
-    return _series(inner.get(row["rlnTomoName"]) or next(iter(inner.values())), place, pixel_size_angstrom)
+    series = inner.get(row["rlnTomoName"]) or next(iter(inner.values()))
+    return _series(series, place, pixel_size_angstrom, fallback_pixel_size_angstrom)
 
 
 def global_names(path: str | Path) -> tuple[str, ...]:
@@ -99,7 +108,7 @@ def _series_place(path: Path, file: str) -> Path:
     raise InputError(f"{path} names {file[:100]}, which is not there; give the STAR file of the tilt series itself")
 
 
-def _series(table: Block, path: Path, pixel_size_angstrom: float | None) -> Alignment:
+def _series(table: Block, path: Path, pixel_size_angstrom: float | None, fallback_angstrom: float | None) -> Alignment:
     if not table.rows:
         raise InputError(f"no tilts in {path}; check the file")
     if absent := [label for label in _ANGLES if label not in table.labels]:
@@ -108,13 +117,12 @@ def _series(table: Block, path: Path, pixel_size_angstrom: float | None) -> Alig
         raise InputError(f"{path} has no {absent[0]}{why}")
     tilts, rotations = (_numbers(table, label, path) for label in _ANGLES[:2])
     shifts_angstrom = np.stack([_numbers(table, label, path, 1e7) for label in _ANGLES[2:]], axis=1)
-    if pixel_size_angstrom is None or not pixel_size_angstrom > 0:
-        if shifts_angstrom.any():
-            raise InputError(f"pixel size unknown for the shifts in {path}, in angstrom; give the global STAR file or --voxel-size")
-        pixel_size_angstrom = None
+    size = pixel_size_angstrom or fallback_angstrom
+    if not size and shifts_angstrom.any():
+        raise InputError(f"pixel size unknown for the shifts in {path}, in angstrom; give the global STAR file or --voxel-size")
     turns = np.deg2rad(rotations)
     matrices = np.stack([np.stack([np.cos(turns), np.sin(turns)], 1), np.stack([-np.sin(turns), np.cos(turns)], 1)], 1)
-    shifts = -np.einsum("nij,nj->ni", matrices, shifts_angstrom / (pixel_size_angstrom or 1.0))
+    shifts = -np.einsum("nij,nj->ni", matrices, shifts_angstrom / (size or 1.0))
     x_tilts = _numbers(table, "rlnTomoXTilt", path) if "rlnTomoXTilt" in table.labels else np.zeros(len(tilts))
     notes = (f"rlnTomoXTilt in {path} is not applied: wedge turns about y alone",) if np.any(np.abs(x_tilts) > 0.01) else ()
     dose, order = None, None
@@ -125,7 +133,7 @@ def _series(table: Block, path: Path, pixel_size_angstrom: float | None) -> Alig
         matrices,
         shifts,
         tilt_angles_deg=tuple(float(tilt) for tilt in tilts),
-        pixel_size_angstrom=pixel_size_angstrom,
+        pixel_size_angstrom=pixel_size_angstrom or None,
         x_tilts_deg=tuple(float(tilt) for tilt in x_tilts) if notes else None,
         acquisition_order=order,
         dose_e_per_square_angstrom=None if dose is None or not dose.any() else tuple(float(value) for value in dose),

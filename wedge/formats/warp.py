@@ -22,7 +22,9 @@ _MOST_VIEWS = 10_000
 _WARPS = ("GridMovementX", "GridMovementY", "GridVolumeWarpX", "GridVolumeWarpY", "GridVolumeWarpZ")
 
 
-def read_warp(path: str | Path, *, pixel_size_angstrom: float | None = None) -> Alignment:
+def read_warp(
+    path: str | Path, *, pixel_size_angstrom: float | None = None, fallback_pixel_size_angstrom: float | None = None
+) -> Alignment:
     """Return the alignment of a tilt series.
 
     Parameters
@@ -31,6 +33,8 @@ def read_warp(path: str | Path, *, pixel_size_angstrom: float | None = None) -> 
         The XML file.
     pixel_size_angstrom
         Of the raw views, which the offsets in angstrom need; decides over what the file says.
+    fallback_pixel_size_angstrom
+        Where neither that nor the file says it.
 
     Raises
     ------
@@ -46,7 +50,8 @@ def read_warp(path: str | Path, *, pixel_size_angstrom: float | None = None) -> 
     count = len(angles)
     rotations = np.deg2rad(_numbers(root, "AxisAngle", path, count))
     offsets = np.stack([_numbers(root, name, path, count, 1e7) for name in ("AxisOffsetX", "AxisOffsetY")], axis=1)
-    size = pixel_size_angstrom or _pixel_size(root, path)
+    stated = pixel_size_angstrom or _pixel_size(root, path)
+    size = stated or fallback_pixel_size_angstrom
     if not size and offsets.any():
         raise InputError(f"pixel size unknown for the offsets in {path}, which are in angstrom; give --voxel-size")
     matrices = np.stack([np.stack([np.cos(rotations), np.sin(rotations)], 1), np.stack([-np.sin(rotations), np.cos(rotations)], 1)], 1)
@@ -57,7 +62,7 @@ def read_warp(path: str | Path, *, pixel_size_angstrom: float | None = None) -> 
         matrices,
         -np.einsum("nij,nj->ni", matrices, offsets / (size or 1.0)),
         tilt_angles_deg=tuple(float(-angle) for angle in angles),
-        pixel_size_angstrom=size or None,
+        pixel_size_angstrom=stated or None,
         excluded_views=_unused(root, path, count),
         tilt_angle_offset_deg=-level_y,
         x_axis_tilt_deg=level_x,

@@ -10,6 +10,7 @@ import numpy as np
 
 from wedge.errors import InputError
 from wedge.formats.text import lines_of, number, read_text
+from wedge.output import writing
 
 _MOST_VIEWS = 10_000
 
@@ -35,3 +36,17 @@ def read_xf(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"no transforms in {path}: expected six numbers for each view")
     table = np.asarray(rows, dtype=np.float64)
     return table[:, :4].reshape(-1, 2, 2), table[:, 4:]
+
+
+def write_xf(path: str | Path, matrices: np.ndarray, shifts_pixels: np.ndarray) -> None:
+    """Write ``(tilt, 2, 2)`` matrices and ``(tilt, 2)`` shifts ``(x, y)`` in raw pixels; what is there is replaced.
+
+    Raises
+    ------
+    InputError
+        If it cannot be written.
+    """
+    rows = zip(matrices.reshape(-1, 4).tolist(), shifts_pixels.tolist(), strict=True)
+    lines = ["".join(f"{value:12.7f}" for value in four) + f"{x:12.3f}{y:12.3f}\n" for four, (x, y) in rows]
+    with writing(Path(path)):
+        Path(path).write_text("".join(lines))
