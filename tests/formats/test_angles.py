@@ -80,6 +80,6 @@ def test_given_angles_leave_the_rest_of_a_recorded_geometry(tmp_path):
         writer.write_rows(0, np.zeros((4, 3, 6), np.float32))
         writer.commit({})
     (tmp_path / "other.tlt").write_text("-4\n0\n4\n")
-    found = formats.open_tilts(tmp_path / "a.mrc", angles=tmp_path / "other.tlt").geometry == replace(
+    assert formats.open_tilts(tmp_path / "a.mrc", angles=tmp_path / "other.tlt").geometry == replace(
         geometry, tilt_angles_deg=(-4.0, 0.0, 4.0)
     )
