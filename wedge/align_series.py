@@ -36,7 +36,7 @@ def align_series(raw: TiltSeries, alignment: Alignment, reading: Reading, note: 
     InputError
         If the alignment moves a view out of sight.
     """
-    factor = reading.bin
+    factor = reading.bin or 1
     if alignment.binning not in (1, factor):
         note(f"the files of {alignment.source} bin by {alignment.binning}, this import by {factor}: --bin {alignment.binning} does so too")
     whole = unbinned_shape(alignment, raw.geometry.detector_shape)

@@ -164,7 +164,7 @@ def _plan_aligned(facts: StackFacts, reading: Reading, read: Alignment, files: t
         "source": fitted.source,
         "files": [str(path) for path in files],
         "interpolated": aligned is not None,
-        "binning": reading.bin,
+        "binning": reading.bin or 1,
         "left_out": list(left_out),
         "not_applied": list(read.notes),
     }

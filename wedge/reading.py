@@ -26,7 +26,7 @@ class Reading:
     crop_x, crop_y
         First pixel and the one after the last of what to reconstruct, before binning.
     bin
-        Pixels along each side that are averaged to one.
+        Pixels along each side that are averaged to one; None: not said.
     """
 
     angles: Path | None = None
@@ -37,7 +37,7 @@ class Reading:
     exclude_views: tuple[int, ...] = ()
     crop_x: tuple[int, int] | None = None
     crop_y: tuple[int, int] | None = None
-    bin: int = 1
+    bin: int | None = None
 
     def options(self) -> dict[str, Any]:
         """Return what was said, as keyword arguments of `wedge.formats.open_tilts`."""

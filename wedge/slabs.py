@@ -46,14 +46,12 @@ def read_sinograms(tilts: TiltSeries, y_start: int, y_stop: int) -> np.ndarray:
     Raises
     ------
     InputError
-        If the rows cannot be read: the file is damaged; or a row has no weight in any view.
+        If the rows cannot be read: the file is damaged.
     """
     rows = _read_rows(tilts.array, tilts.name, y_start, y_stop)
     weights = read_weights(tilts, y_start, y_stop)
     if weights is None:
         return rows
-    if empty := [y_start + y for y, row in enumerate(weights) if not row.any()]:
-        raise InputError(f"row {empty[0]} of {tilts.name} has weight 0 in all views: crop it")
     return fill_along_rows(rows, weights == 0)
 
 

@@ -89,6 +89,8 @@ def test_a_stopped_batch_leaves_a_checkpoint_and_goes_on(wedge: Callable, folder
     assert checkpoint.exists()
     assert not (tmp_path / "TS_03.zarr.run").exists()
     (tmp_path / "TS_03.zarr").mkdir()  # what is there is kept
-    # Of the options nothing is read: the checkpoint knows them.
-    assert wedge(*call, "--", "--passes", "many").code == 0
+    # Its settings are those of the checkpoint; a named set of them would be refused, the rest of the options counts.
+    going_on = wedge(*call, "--", *options, "--quality", "fast", "--max-memory", "1")
+    assert going_on.code == 6
+    assert wedge(*call, "--", *options, "--quality", "fast").code == 0
     assert values(tmp_path / "TS_01.zarr").shape == (8, 16, 16)

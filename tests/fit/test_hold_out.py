@@ -9,11 +9,11 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import UsageError
-from wedge.fit.hold_out import every_other, take_views, views_to_hold_out, without_held_out
+from wedge.fit.hold_out import every_other, views_to_hold_out, without_held_out
 from wedge.fit.reconstruct import reconstruct
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.settings import resolve_plugins, validate
-from wedge.formats.views import places_in_stack, select_views
+from wedge.formats.views import places_in_stack, select_views, views_of
 from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -111,7 +111,7 @@ def test_places_are_those_in_the_stack_whatever_is_left_out_cropped_and_binned(t
 
 
 def test_some_views_are_always_left(tilts):
-    few = take_views(tilts, range(5))
+    few = views_of(tilts, range(5))
     with pytest.raises(UsageError, match="--hold-out-views leaves 3 of 5 views"):
         views_to_hold_out(few, 0.0, "extremes")
 

@@ -9,7 +9,9 @@ import torch
 
 from wedge.agreement import evaluate_tilts
 from wedge.data import TiltSeries, Volume
+from wedge.defaults import reconstruct_settings
 from wedge.errors import InputError
+from wedge.fit.begin import begin
 from wedge.fit.halves import pair_halves
 from wedge.fit.reconstruct import Plugins, reconstruct
 from wedge.fit.run_dir import fingerprint
@@ -136,8 +138,18 @@ def test_fill_is_linear_between_neighbours_and_constant_beyond() -> None:
 def test_a_row_without_any_weight_is_refused(series) -> None:
     weights = np.ones(series.array.shape, np.float32)
     weights[:, 5] = 0
+    registry = Registry.load({"WEDGE_PLUGINS": ""})
+    plugins = Plugins(registry.resolve("network", "voxel"), registry.resolve("projector", "torch", {"cache": False}))
     with pytest.raises(InputError, match="row 5 of blocks has weight 0 in all views"):
-        read_sinograms(replace(series, weights=weights), 0, 8)
+        begin(replace(series, weights=weights), None, plugins, validate(reconstruct_settings()), torch.device("cpu"), None)
+
+
+def test_a_row_hidden_in_the_views_of_a_part_reads_as_nothing(series) -> None:
+    weights = np.ones(series.array.shape, np.float32)
+    weights[0, 5] = 0
+    part = views_of(replace(series, weights=weights), [0])
+    assert not read_sinograms(part, 5, 6).any()
+    np.testing.assert_array_equal(read_sinograms(part, 4, 5)[0, 0], series.array[0, 4])
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, np.nan])

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
-from wedge.align.levels import read_views
 from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
-from wedge.data import TiltSeries
+from wedge.data import ArrayLike3D, TiltSeries
 from wedge.output import Writer
-from wedge.slabs import chunk_rows, read_weights, slab_ranges
+from wedge.slabs import chunk_rows, read_sinograms, read_weights, slab_ranges
 
 _VIEWS_AT_ONCE = 4
 _HIDDEN = 1e-3  # share of a ray without weight in an interpolated one
@@ -19,7 +19,7 @@ _HIDDEN = 1e-3  # share of a ray without weight in an interpolated one
 
 def moved_views(tilts: TiltSeries, transforms: ViewTransforms, device: torch.device | None = None) -> torch.Tensor:
     """Return the ``(y, tilt, x)`` float32 views of a series after their transforms, in main memory."""
-    return _moved(read_views(tilts, torch.device("cpu")), transforms, device)
+    return _moved(torch.from_numpy(read_sinograms(tilts, 0, tilts.geometry.detector_shape[0])), transforms, device)
 
 
 def moved_weights(tilts: TiltSeries, transforms: ViewTransforms, device: torch.device | None = None) -> torch.Tensor | None:
@@ -72,7 +72,23 @@ def moved_series(tilts: TiltSeries, transforms: ViewTransforms) -> TiltSeries:
         return tilts
     weights = moved_weights(tilts, transforms)
     kept = None if weights is None else _stacked(weights)
-    return replace(tilts, array=_stacked(moved_views(tilts, transforms)), weights=kept)
+    return replace(tilts, array=MovedViews(_stacked(moved_views(tilts, transforms)), tilts.array), weights=kept)
+
+
+class MovedViews:
+    """Moved views ``(tilt, y, x)`` in main memory that know by ``source``, what they were made from, where each stood in the stack."""
+
+    def __init__(self, values: np.ndarray, source: ArrayLike3D) -> None:
+        self._values, self.source = values, source
+        self.shape, self.dtype = values.shape, values.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Read a part."""
+        return self._values[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it."""
+        return np.asarray(self._values, dtype=dtype)
 
 
 def _stacked(views: torch.Tensor) -> np.ndarray:

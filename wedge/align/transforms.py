@@ -5,6 +5,7 @@ A translation of the specimen by ``(tz, ty, tx)`` moves every view by ``dx = tx 
 such shifts from none. They are taken out wherever transforms are found, so that views move as little as they need.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,6 +39,11 @@ class ViewTransforms:
     def moves(self) -> bool:
         """Whether any view is moved at all."""
         return bool(np.any(self.dx_pixels) or np.any(self.dy_pixels) or np.any(self.rotation_deg))
+
+    def of_views(self, indices: Sequence[int]) -> "ViewTransforms":
+        """Return the transforms of some views, in this order."""
+        chosen = list(indices)
+        return ViewTransforms(self.dx_pixels[chosen], self.dy_pixels[chosen], self.rotation_deg[chosen])
 
     def to_arrays(self) -> tuple[Floats, Floats]:
         """Return ``(tilt, 2, 2)`` matrices and ``(tilt, 2)`` shifts, ``(x, y)`` both."""

@@ -84,7 +84,7 @@ def command(
         record = clock.record(sys.argv, config, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
         source = {"source": series.provenance} if series.provenance else {}
         if alignment_out is not None:
-            write_xf(alignment_out, *found.transforms.scaled(reading.bin).to_arrays())
+            write_xf(alignment_out, *found.transforms.scaled(reading.bin or 1).to_arrays())
         applied = {"source": "wedge align"} if found.applied else {}
         writer.commit(record | {"alignment": summary | applied} | source)
     result = {"output": output, "alignment_out": alignment_out, **summary}

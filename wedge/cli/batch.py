@@ -90,7 +90,7 @@ def _run(name: str, series: Path, output: Path, options: Sequence[str], resume: 
     from wedge.fit.checkpoint import CHECKPOINT_NAME
 
     if resume and name == "reconstruct" and (output.with_name(output.name + ".run") / CHECKPOINT_NAME).exists():
-        options = ["--resume"]
+        options = [*_without_settings_files(options), "--resume"]
     call = [sys.executable, "-m", "wedge", name, str(series), "-o", str(output), "--json", *options]
     pipe = subprocess.PIPE
     with subprocess.Popen(call, stdout=pipe, stderr=pipe, text=True, errors="replace") as process:
@@ -104,6 +104,16 @@ def _run(name: str, series: Path, output: Path, options: Sequence[str], resume: 
     result = "done" if code == 0 else "exists" if code == _EXISTS else "failed"
     cost = _cost(told) if code == 0 else {}
     return Outcome(str(series), str(output), result, abs(code), message="" if code == 0 else message, **cost)
+
+
+def _without_settings_files(options: Sequence[str]) -> list[str]:
+    """Return the options of a fit without those that a fit that goes on refuses: it has its settings."""
+    kept, skip = [], False
+    for text in options:
+        if not skip and text.partition("=")[0] not in ("--config", "--preset", "--quality"):
+            kept.append(text)
+        skip = not skip and text in ("--config", "--preset", "--quality")
+    return kept
 
 
 def _stop(process: subprocess.Popen[str]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from wedge.cli.common import emit, resolve_device, say
+from wedge.cli.common import resolve_device, say
 from wedge.cli.stopping import fit_progress, stop_on_signals
 from wedge.errors import UsageError
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from wedge.align.before_fit import FitAlignment
     from wedge.data import TiltSeries
     from wedge.fit.build import Plugins
     from wedge.fit.checkpoint import Progress
@@ -40,7 +41,9 @@ class Prepared:
     inputs: dict[str, Any]
     device: torch.device
     limit: int | None
-    alignment: dict[str, Any] | None = None
+    given: TiltSeries
+    given_half: TiltSeries | None
+    alignment: FitAlignment | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class FitRun:
     checkpoint_seconds: float = 60.0
     overwrite: bool = False
     settled: Progress | None = None
+    half_of: Path | None = None
+    aligned_in: Path | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -83,12 +88,35 @@ class FitRun:
         inputs = recorded | self.inputs
         series = formats.open_tilts(self.tilts, **inputs, on_note=tell)
         half = formats.open_tilts(self.half, **inputs, on_note=tell) if self.half else None
-        alignment = None
+        given, given_half, alignment = series, half, None
         if config.refine_alignment:
-            from wedge.align.before_fit import align_before_fit
+            from wedge.align.before_fit import FitAlignment
 
-            series, half, alignment = align_before_fit(series, half, plugins.projector.build, device, tell)
-        return Prepared(config, plugins, series, half, inputs, device, limit, alignment)
+            found_in = self.aligned_in or (self.run_dir if self.resume else None)
+            build = plugins.projector.build
+            alignment = FitAlignment.read(found_in) if found_in else FitAlignment.find(series, half, build, device, tell)
+            series, half = alignment.move(series), None if half is None else alignment.move(half)
+        return Prepared(config, plugins, series, half, inputs, device, limit, given, given_half, alignment)
+
+    def refuse_changes(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> None:
+        """Refuse other settings or inputs than those of the finished fit that this run is to go on from.
+
+        Raises
+        ------
+        UsageError
+            If a setting, or an option of reading, is another.
+        InputError
+            If the series or its second half is another.
+        """
+        from wedge import formats
+        from wedge.fit.run_dir import refuse_other_input
+        from wedge.output import plain_json
+
+        _, inputs = self._config(options, config_file, preset)
+        if changed := [key for key, value in plain_json(self.inputs).items() if inputs.get(key) != value]:
+            raise UsageError(f"--resume reads {self.tilts} as {self.run_dir / 'config.json'} says: leave the option for {changed[0]} out")
+        half = formats.open_tilts(self.half, **inputs) if self.half else None
+        refuse_other_input(self.run_dir, formats.open_tilts(self.tilts, **inputs), half)
 
     def forecast(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[Forecast, torch.device]:
         """Predict the fit, and tell on which device."""
@@ -114,7 +142,12 @@ class FitRun:
         with ExitStack() as outputs:
             views = _views(made)
             writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts, views["seen_angles_deg"])]
-            prepare_run_dir(self.run_dir, made.tilts, made.config, resume=self.resume, overwrite=self.overwrite, input_options=made.inputs)
+            prepare_run_dir(
+                self.run_dir, made.given, made.config, half=made.given_half, resume=self.resume, overwrite=self.overwrite,
+                input_options=made.inputs,
+            )  # fmt: skip
+            if made.alignment is not None and not self.resume:
+                made.alignment.write(self.run_dir)
             stop = StopRequest()
             with stop_on_signals(stop), self._team(made, options, config_file, preset), fit_progress() as show:
                 result = self._fit(
@@ -130,10 +163,11 @@ class FitRun:
                 device=str(made.device),
                 distributions=made.plugins.distributions,
             )
-            summary = result.summary() | ({"alignment": made.alignment} if made.alignment else {})
-            devices = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
+            summary = result.summary() | ({"alignment": made.alignment.summary} if made.alignment else {})
+            more: dict[str, Any] = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
+            more |= {"half_of": str(self.half_of)} if self.half_of else {}
             for each in (*others, writer):
-                each.commit(record | devices | {"fit": summary, "views": views})
+                each.commit(record | more | {"fit": summary, "views": views})
         write_settled(self.run_dir, result)
         # What a finished run leaves is the record and the log; its checkpoint would only take room.
         (self.run_dir / CHECKPOINT_NAME).unlink(missing_ok=True)
@@ -231,7 +265,7 @@ def _follow(
     from wedge.fit.team import membership
 
     size = len(run.devices)
-    mine = replace(run, devices=(run.devices[rank],), observers=(), std=None)
+    mine = replace(run, devices=(run.devices[rank],), observers=(), std=None, aligned_in=run.aligned_in or run.run_dir)
     made = mine.prepare(options, config_file, preset, lambda note: None)
     ready()
     with membership(rank, size, store, made.device):
@@ -244,35 +278,3 @@ class _Nowhere:
 
     def write_rows(self, y_start: int, slices: Any) -> None:
         """Leave them."""
-
-
-def show_forecast(found: tuple[Forecast, torch.device], *, as_json: bool) -> None:
-    """Print what a fit is expected to take."""
-    forecast, device = found
-    rows = "blocks" if forecast.method == "adaptive" else "slabs"
-    parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in forecast.seconds.items())
-    of = f"{forecast.memory_bytes / 2**30:.2f} of {forecast.limit_bytes / 2**30:.2f} GiB"
-    lines = [
-        f"method  {forecast.method}, on {device}",
-        f"time    about {_duration(forecast.total_seconds)}: {parts}",
-        f"memory  about {of}, {rows} of {forecast.rows_at_once} rows",
-    ]
-    if forecast.method != "adaptive":
-        lines.append("less time by --quality fast or fewer --passes, less memory by a smaller --max-memory")
-    told = {
-        "method": forecast.method,
-        "device": str(device),
-        "seconds": forecast.total_seconds,
-        "parts": forecast.seconds,
-        "memory_bytes": forecast.memory_bytes,
-        "limit_bytes": forecast.limit_bytes,
-        "rows_at_once": forecast.rows_at_once,
-        **forecast.details,
-    }
-    emit(told, as_json=as_json, text="\n".join(lines))
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -72,12 +72,15 @@ def run_with_halves(
     OutputExistsError
         If all is there already, or, where nothing is resumed, any of it.
     """
+    if run.half is None and not run.resume:
+        _refuse_few_views(run)
     there = [path for path in (run.output, *halves) if run.resume and path.exists()]
     if len(there) == 3:
         raise OutputExistsError(f"all three outputs exist: {', '.join(map(str, there))}; there is nothing to resume")
     if run.output in there:
         from wedge.formats import open_volume
 
+        run.refuse_changes(options, config_file, preset)
         record = open_volume(run.output).provenance
         summary = record["fit"]
     else:
@@ -88,6 +91,16 @@ def run_with_halves(
             say(f"{('first', 'second')[place]} half: {output}")
             half_run(run, place, output).execute({}, None, None)
     return summary, record
+
+
+def _refuse_few_views(run: FitRun) -> None:
+    """Refuse to halve what is too little for two fits, before the first."""
+    from wedge import formats
+    from wedge.fit.hold_out import LEAST_VIEWS
+
+    count = formats.open_tilts(run.tilts, **run.inputs).geometry.num_tilts
+    if count // 2 < LEAST_VIEWS:
+        raise UsageError(f"--halves of {count} views: either needs {LEAST_VIEWS} or more")
 
 
 def half_run(run: FitRun, place: int, output: Path) -> FitRun:
@@ -112,7 +125,7 @@ def half_run(run: FitRun, place: int, output: Path) -> FitRun:
     config = whole.model_copy(update={"hold_out": 0.0, "hold_out_views": (), "seed": whole.seed + place, "tune": ()})
     made = replace(
         run, output=output, half=None, std=None, inputs=only | {"views": ",".join(map(str, places))}, observers=(),
-        settled=replace(settled, settled=config.model_dump(mode="json")),
+        settled=replace(settled, settled=config.model_dump(mode="json")), half_of=run.output, aligned_in=run.run_dir,
     )  # fmt: skip
     made = replace(made, tilts=run.half) if run.half and place else made
     return replace(made, resume=run.resume and (made.run_dir / CHECKPOINT_NAME).exists())
@@ -120,6 +133,9 @@ def half_run(run: FitRun, place: int, output: Path) -> FitRun:
 
 def half_series(series: TiltSeries, place: int) -> TiltSeries:
     """Return every other view of a series in the order of angles, from the first or the second on."""
-    from wedge.fit.hold_out import every_other, take_views
+    from wedge.fit.hold_out import every_other
+    from wedge.formats.views import views_of
 
-    return take_views(series, every_other(series, 1 if place else 0))
+    if series.geometry.num_tilts < 2:
+        raise UsageError(f"--halves of a single view: {series.name} cannot be halved")
+    return views_of(series, every_other(series, 1 if place else 0))

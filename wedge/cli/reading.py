@@ -46,7 +46,7 @@ CropYOption = Annotated[
     tuple[int, int] | None,
     typer.Option("--crop-y", metavar="START STOP", help="Make only these rows of the volume, in pixels of the file, from 0."),
 ]
-BinOption = Annotated[int, typer.Option("--bin", min=1, metavar="K", help="Average squares of K x K pixels to one first: a quick trial.")]
+BinOption = Annotated[int | None, typer.Option("--bin", min=1, metavar="K", help="Average squares of K x K pixels first: a quick trial.")]
 
 
 def _options(
@@ -58,7 +58,7 @@ def _options(
     exclude_views: ExcludeViewsOption = None,
     crop_x: CropXOption = None,
     crop_y: CropYOption = None,
-    bin: BinOption = 1,
+    bin: BinOption = None,
 ) -> Reading:
     from wedge.formats.views import parse_views
 

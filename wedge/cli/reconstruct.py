@@ -18,7 +18,8 @@ from wedge.cli.common import (
     device_names,
     emit,
 )
-from wedge.cli.fit_run import FitRun, show_forecast
+from wedge.cli.fit_run import FitRun
+from wedge.cli.forecast_text import show_forecast
 from wedge.cli.half_runs import HalvesOption, refuse_halves, run_with_halves
 from wedge.cli.reading import reads_tilts
 from wedge.errors import UsageError

@@ -20,6 +20,7 @@ from wedge.fit.spectrum import NOISE_FREE, measure
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS
 from wedge.formats.window import trimmed
+from wedge.slabs import read_weights, slab_ranges
 
 _NOISY = 20.0
 """Signal to noise below which one fit is not enough."""
@@ -49,10 +50,12 @@ def begin(
     Raises
     ------
     InputError
-        If ``half`` is not of the same views, or a stack is wanted and no views are left to judge by.
+        If ``half`` is not of the same views, a row has no weight in any, or a stack is wanted and no views are left to judge by.
     """
     # From here on there is nothing of the held-out views in what is fitted: neither in its units nor in what is chosen.
     fitted, held, halves = _without_held_out(tilts, half, config)
+    if saved is None:
+        _refuse_empty_rows(fitted)
     if saved is not None:
         settled, units, chosen = FitConfig.model_validate(saved.settled) if saved.settled else config, saved.normalization, saved.chosen
         margin = int(settled.margin)
@@ -91,6 +94,16 @@ def _without_held_out(tilts: TiltSeries, half: TiltSeries | None, config: FitCon
     halves = Halves(first, second)
     held = Halves(first_held, second_held).mean if first_held is not None and second_held is not None else None
     return halves.mean, held, halves
+
+
+def _refuse_empty_rows(tilts: TiltSeries) -> None:
+    """Refuse rows of which no view tells anything."""
+    if tilts.weights is None:
+        return
+    for rows in slab_ranges(tilts.geometry.detector_shape[0], 16):
+        weights = read_weights(tilts, rows.start, rows.stop)
+        if weights is not None and (empty := [rows.start + y for y, row in enumerate(weights) if not row.any()]):
+            raise InputError(f"row {empty[0]} of {tilts.name} has weight 0 in all views that are fitted: leave it out with --crop-y")
 
 
 def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:

@@ -17,6 +17,11 @@ class Combined:
         self._first, self._second, self._combine = first, second, combine
 
     @property
+    def source(self) -> ArrayLike3D:
+        """The first of both: its views stand where these do."""
+        return self._first
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Counts along the three axes."""
         return self._first.shape

@@ -21,11 +21,6 @@ def spread_views(num_tilts: int, fraction: float) -> list[int]:
     return sorted({int(i) for i in np.linspace(0, num_tilts - 1, count + 2)[1:-1].round()})
 
 
-def take_views(tilts: TiltSeries, indices: Sequence[int]) -> TiltSeries:
-    """Return the views at ``indices`` of a series with their weights, in this order."""
-    return views_of(tilts, indices)
-
-
 def views_to_hold_out(tilts: TiltSeries, fraction: float, views: Literal["extremes"] | Sequence[int] = ()) -> list[int]:
     """Return the views of a series that are held out, as indices in rising order.
 
@@ -62,7 +57,7 @@ def without_held_out(tilts: TiltSeries, held: Sequence[int]) -> tuple[TiltSeries
     if not held:
         return tilts, None
     kept = [index for index in range(tilts.geometry.num_tilts) if index not in set(held)]
-    return take_views(tilts, kept), take_views(tilts, sorted(held))
+    return views_of(tilts, kept), views_of(tilts, sorted(held))
 
 
 def every_other(tilts: TiltSeries, first: Literal[0, 1]) -> list[int]:

@@ -19,13 +19,29 @@ LOG_NAME = "log.jsonl"
 SETTLED_NAME = "settled.json"
 
 
-def fingerprint(tilts: TiltSeries) -> str:
-    """Return a hash of the geometry and of some rows: enough to tell whether a checkpoint belongs to a tilt series."""
+def fingerprint(tilts: TiltSeries, half: TiltSeries | None = None) -> str:
+    """Return a hash of the geometry and of some rows, of a second half too: enough to tell whether a checkpoint belongs to a series."""
     digest = hashlib.blake2b(json.dumps(tilts.geometry.to_json()).encode(), digest_size=16)
     digest.update(sample_rows(tilts).tobytes())
     if tilts.weights is not None:
         digest.update(sample_weights(tilts).tobytes())
+    if half is not None:
+        digest.update(fingerprint(half).encode())
     return digest.hexdigest()
+
+
+def refuse_other_input(run_dir: Path, tilts: TiltSeries, half: TiltSeries | None) -> None:
+    """Refuse to go on with the fit in ``run_dir`` on other data.
+
+    Raises
+    ------
+    InputError
+        If its configuration is missing, or of another series, second half or geometry.
+    """
+    stored_config(run_dir)
+    if json.loads((run_dir / CONFIG_NAME).read_text()).get("input") != fingerprint(tilts, half):
+        halves = f" and {half.name}" if half is not None else " alone"
+        raise InputError(f"{run_dir} holds a fit of other data or geometry than {tilts.name}{halves}: give the same input and options")
 
 
 def stored_config(run_dir: Path) -> FitConfig:
@@ -86,7 +102,14 @@ def read_settled(run_dir: Path) -> Progress:
 
 
 def prepare_run_dir(
-    run_dir: Path, tilts: TiltSeries, config: FitConfig, *, resume: bool, overwrite: bool, input_options: dict[str, Any] | None = None
+    run_dir: Path,
+    tilts: TiltSeries,
+    config: FitConfig,
+    *,
+    half: TiltSeries | None = None,
+    resume: bool,
+    overwrite: bool,
+    input_options: dict[str, Any] | None = None,
 ) -> None:
     """Make ``run_dir`` for a new fit, or check that the fit in it can go on.
 
@@ -101,9 +124,7 @@ def prepare_run_dir(
     """
     if resume:
         load_progress(run_dir / CHECKPOINT_NAME)
-        record = json.loads((run_dir / CONFIG_NAME).read_text())
-        if record["input"] != fingerprint(tilts):
-            raise InputError(f"{run_dir} holds a fit of other data or geometry than {tilts.name}: resume with the same input and options")
+        refuse_other_input(run_dir, tilts, half)
         return
     if (run_dir / CHECKPOINT_NAME).exists() and not overwrite:
         raise OutputExistsError(f"an unfinished fit is in {run_dir}: continue it with --resume, or drop it with --overwrite")
@@ -114,7 +135,7 @@ def prepare_run_dir(
     try:
         run_dir.mkdir(parents=True)
         record = {
-            "input": fingerprint(tilts),
+            "input": fingerprint(tilts, half),
             "input_options": input_options or {},
             "config": config.model_dump(mode="json"),
             "geometry": tilts.geometry.to_json(),

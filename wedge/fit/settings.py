@@ -91,6 +91,8 @@ def _recorded(data: Any) -> Any:
 
     for key in ("wedge", "provenance"):
         data = table(data).get(key, data)
+    if whole := table(data).get("half_of"):
+        raise UsageError(f"a half is fitted with units and choices of the whole: give --config {whole} and --halves")
     while "fit" not in table(table(data).get("config")) and table(data).get("source"):
         data = data["source"]
     return table(data).get("config", data)
