@@ -264,7 +264,10 @@ class Observer(Protocol):
         """Take named scalars; tensors stay on the device until asked for (``float(value)``)."""
 
     def preview(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
-        """Take callables that compute 2-D float32 images: ``ortho_xy``, ``ortho_xz``, ``ortho_yz`` and ``spectrum_xz`` (log power)."""
+        """Take callables: ``ortho_xy``, ``ortho_xz``, ``ortho_yz`` and ``spectrum_xz`` (log power) give 2-D float32 images.
+
+        ``volume`` gives slices ``(y, z, x)`` float32 on the CPU: the whole field, at most 192 points along its longest side.
+        """
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Close after a finished fit."""

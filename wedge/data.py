@@ -69,6 +69,8 @@ class Volume:
         Angles of the views it was made from, where known: they say which frequencies were measured.
     provenance
         How it was made.
+    coarser
+        Copies of it at half the resolution of the one before, where the file has some: for whoever wants to look, not to measure.
     """
 
     array: ArrayLike3D
@@ -76,3 +78,4 @@ class Volume:
     name: str = "volume"
     tilt_angles_deg: tuple[float, ...] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    coarser: tuple[ArrayLike3D, ...] = ()

@@ -80,7 +80,10 @@ def open_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     attributes = wedge_attributes(path, "volume")
-    array = open_array(path, _ARRAYS["volume"], tuple(attributes["shape"]))
+    shape = tuple(attributes["shape"])
+    array = open_array(path, _ARRAYS["volume"], shape)
+    # Copies are for looking alone: a store without them is whole.
+    coarser = [(str(level), coarse) for level, coarse in enumerate(level_shapes(shape)) if level and (path / str(level)).is_dir()]
     angles = attributes.get("tilt_angles_deg")
     return Volume(
         array,
@@ -88,6 +91,7 @@ def open_volume(path: str | Path) -> Volume:
         str(path),
         None if angles is None else tuple(float(angle) for angle in angles),
         attributes.get("provenance", {}),
+        tuple(open_array(path, name, coarse) for name, coarse in coarser),
     )
 
 

@@ -53,6 +53,8 @@ class TensorBoardObserver:
         if self._writer is None:
             return
         for name, compute in previews.items():
+            if name == "volume":
+                continue
             self._writer.add_image(name, _to_grey(compute(), self._options.low_percentile), step, dataformats="HW")
         self._writer.flush()
 

@@ -55,6 +55,14 @@ def test_previews_are_the_middle_planes(previews):
         assert torch.allclose(shown, plane, atol=1e-3), name
 
 
+def test_the_volume_is_the_whole_field_at_most_192_long():
+    box = FieldBox((8, 9, 384))
+    slices = field_previews(Field(Formula(box), False, False), box, CPU)["volume"]()
+    assert slices.shape == (4, 4, 192)  # cells of two voxels from the lower edges
+    y, z, x = torch.meshgrid(*(2 * torch.arange(n, dtype=torch.float32) + 0.5 for n in slices.shape), indexing="ij")
+    assert torch.allclose(slices, 100 * z + 10 * y + x, atol=1e-2)
+
+
 def test_spectrum_is_log_power_with_zero_frequency_in_the_middle():
     class Wave(Formula):
         def forward(self, lattice):
@@ -76,6 +84,7 @@ def test_previews_are_computed_when_asked_for_and_draw_no_random_numbers(preview
     before = torch.get_rng_state()
     images = {name: compute() for name, compute in made.items()}
     assert torch.equal(torch.get_rng_state(), before)
+    assert images.pop("volume").shape == (SHAPE[1], SHAPE[0], SHAPE[2])
     assert set(images) == {"ortho_xy", "ortho_xz", "ortho_yz", "spectrum_xz"}
     assert all(image.ndim == 2 and not image.requires_grad for image in images.values())
 

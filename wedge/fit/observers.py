@@ -10,6 +10,10 @@ from wedge.contracts import Observer, RunInfo
 from wedge.fit.model import Field
 from wedge.lattice import FieldBox, Lattice
 
+PREVIEW_SIDE = 192
+"""Points along the longest side of the coarse lattice on which a field is shown."""
+_PREVIEW_ROWS = 8
+
 
 class ObserverGroup:
     """Observers by name, told in turn."""
@@ -51,7 +55,7 @@ class ObserverGroup:
 
 
 def field_previews(field: Field, box: FieldBox, device: torch.device) -> dict[str, Callable[[], torch.Tensor]]:
-    """Return callables for the middle orthoslices and the log power spectrum of the middle (z, x) slice, in the fit's units."""
+    """Return callables for the middle orthoslices, the log power spectrum of the middle (z, x) slice and a coarse whole; fit's units."""
 
     def middle(which: int) -> tuple[float, float]:
         start = float((box.shape[which] - 1) // 2)
@@ -67,4 +71,17 @@ def field_previews(field: Field, box: FieldBox, device: torch.device) -> dict[st
         window = torch.hann_window(image.shape[0], device=device)[:, None] * torch.hann_window(image.shape[1], device=device)
         return torch.fft.fftshift(torch.fft.fft2(image * window).abs().square().clamp_min(1e-12).log10())
 
-    return {"ortho_xy": lambda: evaluate(0), "ortho_xz": lambda: evaluate(1), "ortho_yz": lambda: evaluate(2).T, "spectrum_xz": spectrum}
+    def volume() -> torch.Tensor:
+        spacing = max(1.0, max(box.shape) / PREVIEW_SIDE)
+        lattice = box.lattice(spacing=spacing, device=device)
+        rows = lattice.y.split(_PREVIEW_ROWS)
+        with torch.no_grad():
+            return torch.cat([field(Lattice(lattice.z, y, lattice.x, lattice.spacing_voxels)).cpu() for y in rows])
+
+    return {
+        "volume": volume,
+        "ortho_xy": lambda: evaluate(0),
+        "ortho_xz": lambda: evaluate(1),
+        "ortho_yz": lambda: evaluate(2).T,
+        "spectrum_xz": spectrum,
+    }
