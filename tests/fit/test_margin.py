@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from wedge.data import TiltSeries
+from wedge.defaults import reconstruct_settings
+from wedge.fit.begin import begin
 from wedge.fit.margin import fitted_margin, judging_weights, needed_margin, outside_share, widened
+from wedge.fit.settings import resolve_plugins, validate
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 
@@ -67,3 +71,36 @@ def test_rays_that_leave_the_volume_judge_less_and_all_judge_without_a_margin() 
     np.testing.assert_allclose(weights[[0, 2], 32], 1.0)
     assert weights[[0, 2], 0].max() == 0.0
     np.testing.assert_array_equal(judging_weights(geometry, 0), np.ones((3, 64)))
+
+
+def begun(seen: np.ndarray, **settings):
+    config, plugins = resolve_plugins(validate(reconstruct_settings() | settings), Registry.load({"WEDGE_PLUGINS": ""}))
+    geometry = TiltGeometry(ANGLES, (len(seen), 48), (24, len(seen), 48))
+    series = TiltSeries(seen.transpose(1, 0, 2).astype(np.float32), geometry)
+    return begin(series, None, plugins, config, torch.device("cpu"), None)
+
+
+def test_a_noisy_slab_is_of_one_sign_over_the_background_that_its_tilts_tell():
+    random = np.random.default_rng(5)
+    slab = (random.random((32, 24, 48 * 5)) < 0.02) * 10.0
+    seen = views(slab, GEOMETRY)
+    noisy = 30 + seen + random.normal(scale=2 * seen.std(), size=seen.shape)
+    job = begun(noisy)
+    assert job.margin > 0
+    assert job.units.positive
+    assert abs(job.units.offset - 30) < 0.25 * seen.mean()
+    # The same views, darker than their background.
+    dark = begun(-noisy)
+    assert dark.units.positive
+    assert dark.units.scale < 0
+    assert dark.units.offset == pytest.approx(-job.units.offset)
+    assert begun(noisy, offset=12.0).units.offset == 12
+
+
+def test_a_slab_of_both_signs_keeps_the_mean():
+    random = np.random.default_rng(6)
+    seen = views(random.normal(size=(32, 24, 48 * 5)), GEOMETRY)
+    noisy = seen + random.normal(scale=2 * seen.std(), size=seen.shape)
+    job = begun(noisy)
+    assert not job.units.positive
+    assert job.units.offset == pytest.approx(noisy.mean(), abs=1e-4)

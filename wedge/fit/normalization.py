@@ -21,6 +21,9 @@ _SAMPLE_ROWS = 32
 _BLOCK = 8
 _NOISY_SHARE = 0.5
 _ALIKE = 1.15
+_SIGNIFICANT = 8.0
+_FEWEST_VIEWS = 8
+_LEAST_LENGTHENING = 0.3  # of the rays through a slab: 40 degrees
 _NEGATIVE_SHARE = 0.05
 _MOST_NEGATIVE_SHARE = 0.25
 _NORMAL_QUARTILE = 0.6745
@@ -90,6 +93,28 @@ def estimate_offset(sinograms: np.ndarray) -> float:
         if means.size > 100 and _BLOCK * float(means.var()) > _ALIKE * float(sinograms.var()):
             sinograms = means
     return half_sample_mode(sinograms)
+
+
+def offset_of_slab(sinograms: np.ndarray, geometry: TiltGeometry) -> float | None:
+    """Return the background intensity of a slab that fills all views, where noise hides it and the tilts tell it; else None.
+
+    The rays of a slab run through it for ``1 / cos`` of the tilt, and through its background alike: a line through the means of the views
+    ends, at no density, in the background. Without noise the most frequent intensity is nearer, even if few rays are empty.
+
+    Parameters
+    ----------
+    sinograms
+        ``(y, tilt, x)`` intensities.
+    """
+    lengths = 1 / np.cos(geometry.tilt_angles_rad).clip(1e-3)
+    hidden = noise_level(sinograms) > _NOISY_SHARE * float(sinograms.std())
+    if not hidden or len(lengths) < _FEWEST_VIEWS or np.ptp(lengths) < _LEAST_LENGTHENING:
+        return None
+    # What a slab of grains shows of itself varies like its length.
+    weights = lengths**-0.5
+    (slope, end), covariance = np.polyfit(lengths, sinograms.mean(axis=(0, 2)), 1, w=weights, cov=True)
+    # Neighbouring views see much the same grains, so that chance is larger than it looks.
+    return float(end) if abs(slope) > _SIGNIFICANT * covariance[0, 0] ** 0.5 else None
 
 
 def _block_means(sinograms: np.ndarray) -> np.ndarray:
