@@ -14,7 +14,8 @@ from cases import FIRST_TUNING_SEED, REPORTED_DENSITIES, TUNING_DENSITIES, make_
 from commands import wedge
 
 from wedge import store
-from wedge.fit.normalization import estimate_offset, sample_rows
+from wedge.fit.background import estimate_offset
+from wedge.fit.normalization import sample_rows
 from wedge.slabs import read_sinograms
 
 SHAPES = {"proteins": (64, 160, 160), "cryo": (64, 128, 128), "spheres": (32, 128, 128)}

@@ -18,7 +18,8 @@ from commands import cost, table, wedge, write_results
 from rivals import sirt
 
 from wedge import store
-from wedge.fit.normalization import estimate_offset, sample_rows
+from wedge.fit.background import estimate_offset
+from wedge.fit.normalization import sample_rows
 from wedge.fourier import missing_mask
 from wedge.picture import comparison_picture
 from wedge.registry import Registry

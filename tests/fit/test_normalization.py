@@ -8,16 +8,8 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError
-from wedge.fit.normalization import (
-    Normalization,
-    estimate_offset,
-    estimate_scale,
-    looks_positive,
-    noise_level,
-    normalize,
-    offset_of_slab,
-    sample_rows,
-)
+from wedge.fit.background import estimate_offset, noise_level
+from wedge.fit.normalization import Normalization, estimate_scale, looks_positive, normalize, sample_rows
 from wedge.formats import open_tilts
 from wedge.geometry import TiltGeometry
 from wedge.noise import add_poisson
@@ -213,28 +205,3 @@ def test_the_real_needle_is_positive_over_its_dark_level(example_data: Path):
     assert np.mean(np.abs(rows - offset) < 30) > 0.25
     assert looks_positive(rows - offset)
     assert not looks_positive(offset - rows)
-
-
-@pytest.fixture(scope="module")
-def slab() -> np.ndarray:
-    """Views of hollow spheres in a slab five times as wide as the detector, ``(y, tilt, x)``: no ray is empty but by chance."""
-    wide = TiltGeometry(GEOMETRY.tilt_angles_deg, SHAPE[1:], (SHAPE[0], SHAPE[1], 5 * SHAPE[2]))
-    return chords(make_spheres(wide.volume_shape, seed=3), wide, 0, SHAPE[1]).astype(np.float64)
-
-
-@pytest.mark.parametrize("snr", [1.0, 0.25, 0.1])
-def test_the_tilts_tell_the_background_of_a_noisy_slab(slab, snr):
-    noisy = slab + np.random.default_rng(4).normal(0, slab.std() / snr**0.5, slab.shape)
-    found = offset_of_slab(noisy, GEOMETRY)
-    assert found is not None
-    assert abs(found) < 0.15 * slab.mean()
-    assert offset_of_slab(3.0 * noisy + 7.0, GEOMETRY) == pytest.approx(3.0 * found + 7.0)
-    # What stands there without the tilts' help.
-    assert abs(estimate_offset(noisy)) > 2 * abs(found)
-
-
-def test_what_the_tilts_cannot_tell_they_do_not(slab):
-    noisy = slab + np.random.default_rng(4).normal(0, 2 * slab.std(), slab.shape)
-    narrow = TiltGeometry(tuple(np.linspace(-20, 20, 31)), SHAPE[1:], SHAPE)
-    assert offset_of_slab(noisy, narrow) is None
-    assert offset_of_slab(slab, GEOMETRY) is None

@@ -14,7 +14,7 @@ from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.job import Job
 from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
-from wedge.fit.normalization import Normalization, normalize, offset_of_slab, sample_rows, sample_weights
+from wedge.fit.normalization import Normalization, normalize, sample_rows, sample_weights
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.spectrum import NOISE_FREE, measure
 from wedge.fit.trials import views_to_judge_by
@@ -111,16 +111,9 @@ def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch
     projector = plugins.projector.build(tilts.geometry, device)
     try:
         units = normalize(tilts, projector, device, config.offset, config.positivity)
-        rows = sample_rows(tilts)
-        margin = fitted_margin(config.margin, rows - units.offset, tilts.geometry)
-        found = offset_of_slab(rows, tilts.geometry) if margin and config.offset == "auto" and not tilts.simulated else None
-        if found is not None:
-            # A background that noise had hidden shows whether the density is of one sign; where it is not, there is none to find.
-            again = normalize(tilts, projector, device, found, config.positivity)
-            units = again if again.positive else units
     finally:
         projector.close()
-    return units, margin
+    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry)
 
 
 def _kind(job: Job, say: Callable[[str], None]) -> str:

@@ -8,7 +8,8 @@ import math
 
 import numpy as np
 
-from wedge.fit.normalization import noise_level
+from wedge.fit.background import noise_level
+from wedge.fit.rays import share_inside
 from wedge.geometry import TiltGeometry
 
 _MOSTLY_OUTSIDE = 0.5
@@ -31,19 +32,6 @@ def needed_margin(geometry: TiltGeometry) -> int:
         reach = max(reach, (half_width + half_thickness * abs(math.sin(angle))) / cosine)
     missing = max(0.0, min(reach + centre - num_x / 2, _WIDEST * geometry.detector_shape[1] / voxel))
     return _STEP * math.ceil(missing / _STEP)
-
-
-def share_inside(geometry: TiltGeometry) -> np.ndarray:
-    """Return which part of each ray's way through the specimen's thickness lies in the volume, ``(tilt, x)`` float64."""
-    num_z, _, num_x = geometry.volume_shape
-    voxel = geometry.voxel_size_in_pixels
-    centre_z, centre_x = geometry.volume_centre_pixels
-    width = geometry.detector_shape[1]
-    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
-    z = (np.arange(num_z) - (num_z - 1) / 2) * voxel + centre_z
-    angles = geometry.tilt_angles_rad[:, None, None]
-    x = (s[None, :, None] - z * np.sin(angles)) / np.where(np.abs(np.cos(angles)) < 1e-3, 1e-3, np.cos(angles))
-    return (np.abs(x - centre_x) <= num_x * voxel / 2).mean(axis=2)
 
 
 def outside_share(sinograms: np.ndarray, geometry: TiltGeometry) -> float:

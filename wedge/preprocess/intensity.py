@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from wedge.errors import InputError
-from wedge.fit.normalization import estimate_offset
+from wedge.fit.background import estimate_offset
 from wedge.geometry import TiltGeometry
 
 NormalizeMode = Literal["background", "mass", "slab", "deviation"]
