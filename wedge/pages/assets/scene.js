@@ -72,8 +72,7 @@ var Wedge = window.Wedge || {};
       if (!this.chosen) this.state.threshold = Wedge.sensibleThreshold(preview.codes, this.state.invert);
       if (!this.drawing) return;
       this.drawing.setPreview(preview);
-      const constant = preview.codes.every((code) => code === preview.codes[0]);
-      this.say(constant ? "All values of this volume are equal: there is nothing to be seen but its box." : "");
+      this.say(this.drawing.empty ? "All values of this volume are equal: there is nothing to be seen but its box." : "");
       this.changed();
     }
 
@@ -175,13 +174,14 @@ var Wedge = window.Wedge || {};
         if (!this.drawing) return;
         const factor = Math.sqrt((performance.now() - began) / FRAME_MS);
         this.coarse = Math.min(6, Math.max(1, this.coarse * Math.min(2, Math.max(0.7, factor))));
+        if (this.coarse > 3 && !this.drawing.slow) this.drawing.hurry();
         this.frame = requestAnimationFrame(() => this.drawFrame());
       });
     }
 
     drawNow(coarse) {
       const { clientWidth: width, clientHeight: height } = this.picture;
-      const ratio = this.drawing.software ? 1 : Math.min(2, window.devicePixelRatio || 1);
+      const ratio = this.drawing.slow ? 1 : Math.min(2, window.devicePixelRatio || 1);
       this.drawing.resize((width * ratio) / coarse, (height * ratio) / coarse);
       this.drawing.draw(this.place);
       this.letters.update(this.place, this.preview, this.drawing, width, height);

@@ -18,17 +18,19 @@ var Wedge = window.Wedge || {};
       return counts.findIndex((count) => (seen += count) >= share * total);
     };
     const mean = counts.reduce((all, count, code) => all + count * code, 0) / total;
-    let [best, otsu, below, moment] = [-1, 127.5, 0, 0];
+    let [best, otsu, from, below, moment] = [-1, 127.5, 0, 0, 0];
     for (let code = 0; code < 255; code++) {
       below += counts[code];
       moment += counts[code] * code;
       if (below === 0 || below === total) continue;
       const between = (mean * below - moment) ** 2 / (below * (total - below));
-      if (between > best) [best, otsu] = [between, code + 0.5];
+      if (between > best) [best, from] = [between, code];
+      if (between === best) otsu = (from + code + 1) / 2; // the middle of a gap
     }
     const middle = quantile(0.5);
-    const outstanding = middle + 2 * (middle - quantile(0.16));
-    return (outstanding > quantile(0.99) ? otsu : Math.max(otsu, outstanding)) / 255;
+    const spread = middle - quantile(0.16);
+    const outstanding = middle + 2 * spread;
+    return (spread === 0 || outstanding > quantile(0.99) ? otsu : Math.max(otsu, outstanding)) / 255;
   };
 
   // vtk.js wants no flat volumes: a single plane becomes two, half a spacing from the middle.
@@ -57,7 +59,7 @@ var Wedge = window.Wedge || {};
   Wedge.SceneDrawing = class {
     // renderer is what sceneRenderer returned; onLost is told when the browser takes the context away.
     constructor(element, renderer, onLost) {
-      this.software = renderer.software;
+      this.slow = renderer.software;
       this.view = vtk.OpenGLRenderWindow.newInstance();
       this.view.setContainer(element);
       this.canvas = this.view.getCanvas();
@@ -90,9 +92,9 @@ var Wedge = window.Wedge || {};
       property.setRGBTransferFunction(0, this.colours);
       property.setScalarOpacity(0, this.opacities);
       property.setInterpolationTypeToLinear();
-      property.setShade(!this.software); // slow in software
-      property.setAmbient(0.35);
-      property.setDiffuse(0.75);
+      property.setShade(!this.slow); // it takes ten times as long
+      property.setAmbient(0.5);
+      property.setDiffuse(0.7);
       property.setSpecular(0.15);
     }
 
@@ -116,9 +118,10 @@ var Wedge = window.Wedge || {};
       this.renderer.addActor(this.outline);
     }
 
-    // Takes a preview; lengths are those of its spacing. Returns the radius around the box.
+    // Takes a preview; lengths are those of its spacing.
     setPreview(preview) {
       this.preview = preview;
+      this.empty = preview.codes.every((code) => code === preview.codes[0]);
       this.size = preview.shape.map((count, axis) => count * preview.spacing[axis]).reverse(); // x, y, z
       this.radius = Math.hypot(...this.size) / 2;
       const { shape, spacing, codes } = thickened(preview);
@@ -127,11 +130,22 @@ var Wedge = window.Wedge || {};
       image.setOrigin([2, 1, 0].map((axis) => (-(shape[axis] - 1) / 2) * spacing[axis]));
       image.getPointData().setScalars(vtk.DataArray.newInstance({ name: "codes", values: codes, numberOfComponents: 1 }));
       this.volumeMapper.setInputData(image);
-      this.volumeMapper.setSampleDistance(Math.max(Math.min(...spacing) * (this.software ? 1 : 0.5), this.radius / 900));
+      this.volumeMapper.setSampleDistance(this.sampleDistance());
       this.volume.getProperty().setScalarOpacityUnitDistance(0, this.radius / 45);
       this.drawBox();
       this.drawn = null;
       this.setLook(this.look);
+    }
+
+    // From now on without what takes long: for cards that are too slow for it.
+    hurry() {
+      this.slow = true;
+      this.volume.getProperty().setShade(false);
+      this.volumeMapper.setSampleDistance(this.sampleDistance());
+    }
+
+    sampleDistance() {
+      return Math.max(Math.min(...this.preview.spacing) * (this.slow ? 1 : 0.5), this.radius / 900);
     }
 
     drawBox() {
@@ -149,10 +163,11 @@ var Wedge = window.Wedge || {};
       this.look = look;
       if (!this.preview) return;
       const surface = look.mode === "surface";
-      if (surface) this.drawSurface();
-      else this.drawVolume();
       this.renderer.removeVolume(this.volume);
       this.renderer.removeActor(this.surface);
+      if (this.empty) return;
+      if (surface) this.drawSurface();
+      else this.drawVolume();
       if (surface) this.renderer.addActor(this.surface);
       else this.renderer.addVolume(this.volume);
     }
