@@ -138,7 +138,7 @@ def test_what_is_below_the_threshold_is_not_shown(scene, mode):
     scene.do(f"setMode('{mode}')")
     scene.do("look('z')")
     area = {}
-    for threshold in (0.3, 0.8, 0.99):
+    for threshold in (0.3, 0.8, 0.99, 1):
         scene.do(f"setThreshold({threshold})")
         pixels = scene.pixels()
         object_ = pixels.max(-1) > 60 if mode == "volume" else scene.seen()
@@ -147,7 +147,7 @@ def test_what_is_below_the_threshold_is_not_shown(scene, mode):
     assert min(area[0.3]) > 200
     assert area[0.8][0] == 0
     assert area[0.8][1] > 200
-    assert area[0.99] == (0, 0)
+    assert area[0.99] == area[1] == (0, 0)
 
 
 @pytest.mark.parametrize("mode", ["volume", "surface"])

@@ -175,13 +175,15 @@ var Wedge = window.Wedge || {};
     drawVolume() {
       const { threshold, invert } = this.look;
       const code = (share) => 255 * (invert ? 1 - share : share);
-      const rest = 1 - threshold;
+      const rest = Math.max(1 - threshold, 1 / 255);
       this.colours.removeAllPoints();
       this.colours.addRGBPoint(code(threshold), ...COLOURS.low);
       this.colours.addRGBPoint(code(threshold + 0.8 * rest), ...COLOURS.high);
       this.opacities.removeAllPoints();
-      if (threshold > 0) this.opacities.addPoint(code(0), 0);
-      for (const [share, opacity] of [[0, 0], [1 / 512, 0.02], [0.4, 0.12], [1, 0.6]]) this.opacities.addPoint(code(threshold + share * rest), opacity);
+      const before = threshold - 0.5 / 255;
+      if (before > 0) this.opacities.addPoint(code(0), 0);
+      if (before >= 0) this.opacities.addPoint(code(before), 0);
+      for (const [share, opacity] of [[0, 0.02], [0.4, 0.12], [1, 0.6]]) this.opacities.addPoint(code(threshold + share * rest), opacity);
     }
 
     drawSurface() {
