@@ -11,8 +11,9 @@ import pytest
 
 from wedge.pages import assets
 
-VENDOR = Path(__file__).resolve().parents[2] / "wedge" / "pages" / "vendor"
-SOURCE = VENDOR / "source"
+ROOT = Path(__file__).resolve().parents[2]
+VENDOR = ROOT / "wedge" / "pages" / "vendor"
+SOURCE = ROOT / "tools" / "vtk"
 
 
 def test_the_files_are_those_of_the_record():
@@ -52,13 +53,13 @@ def test_it_can_be_inlined_and_keeps_the_strict_policy():
 def test_it_is_built_anew_to_the_same_bytes():
     node = shutil.which("node")
     if node is None or not (SOURCE / "node_modules").is_dir():
-        pytest.skip("nothing to build with: npm ci --ignore-scripts in wedge/pages/vendor/source")
+        pytest.skip("nothing to build with: npm ci --ignore-scripts in tools/vtk")
     done = subprocess.run([node, "build.mjs", "--check"], cwd=SOURCE, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    "name", ["../__init__.py", "vendor/../__init__.py", "/etc/passwd", "vendor/source/build.mjs", "", "vendor/", "nothing.js"]
+    "name", ["../__init__.py", "vendor/../__init__.py", "/etc/passwd", "vendor/more/vtk.min.js", "", "vendor/", "nothing.js"]
 )
 def test_names_of_assets_are_no_paths(name):
     with pytest.raises(KeyError):

@@ -100,7 +100,7 @@ var Wedge = window.Wedge || {};
     changed() {
       this.controls.update();
       if (!this.drawing) return;
-      this.drawing.setLook({ ...this.state });
+      this.relook = true; // once a frame, however often a slider moves
       this.draw();
     }
 
@@ -182,6 +182,8 @@ var Wedge = window.Wedge || {};
     drawNow(coarse) {
       const { clientWidth: width, clientHeight: height } = this.picture;
       const ratio = this.drawing.slow ? 1 : Math.min(2, window.devicePixelRatio || 1);
+      if (this.relook) this.drawing.setLook({ ...this.state });
+      this.relook = false;
       this.drawing.resize((width * ratio) / coarse, (height * ratio) / coarse);
       this.drawing.draw(this.place);
       this.letters.update(this.place, this.preview, this.drawing, width, height);

@@ -77,7 +77,6 @@ var Wedge = window.Wedge || {};
       this.renderer.getActiveCamera().setParallelProjection(true);
       this.addVolume();
       this.addSurface();
-      this.look = { mode: "volume", threshold: 0.5, invert: false };
     }
 
     addVolume() {
@@ -118,7 +117,7 @@ var Wedge = window.Wedge || {};
       this.renderer.addActor(this.outline);
     }
 
-    // Takes a preview; lengths are those of its spacing.
+    // Takes a preview, to be followed by setLook; lengths are those of its spacing.
     setPreview(preview) {
       this.preview = preview;
       this.empty = preview.codes.every((code) => code === preview.codes[0]);
@@ -134,7 +133,6 @@ var Wedge = window.Wedge || {};
       this.volume.getProperty().setScalarOpacityUnitDistance(0, this.radius / 45);
       this.drawBox();
       this.drawn = null;
-      this.setLook(this.look);
     }
 
     // From now on without what takes long: for cards that are too slow for it.
@@ -161,7 +159,6 @@ var Wedge = window.Wedge || {};
     // Takes {mode, threshold, invert}.
     setLook(look) {
       this.look = look;
-      if (!this.preview) return;
       const surface = look.mode === "surface";
       this.renderer.removeVolume(this.volume);
       this.renderer.removeActor(this.surface);

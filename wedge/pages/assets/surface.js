@@ -63,9 +63,13 @@ var Wedge = window.Wedge || {};
     const corner = new Float64Array(8);
 
     const addPoint = (x, y, z) => {
-      let [sumX, sumY, sumZ, crossings] = [0, 0, 0, 0];
+      let sumX = 0;
+      let sumY = 0;
+      let sumZ = 0;
+      let crossings = 0;
       for (let e = 0; e < 24; e += 2) {
-        const [a, b] = [EDGES[e], EDGES[e + 1]];
+        const a = EDGES[e];
+        const b = EDGES[e + 1];
         if (corner[a] >= level === corner[b] >= level) continue;
         const share = (level - corner[a]) / (corner[b] - corner[a]);
         sumX += (a & 1) + share * ((b & 1) - (a & 1));
@@ -87,11 +91,15 @@ var Wedge = window.Wedge || {};
 
     for (let z = 0; z <= nz; z++) {
       const [here, before] = [ids[z & 1], ids[1 - (z & 1)]];
-      for (let y = 0; y <= ny; y++)
+      for (let y = 0; y <= ny; y++) {
+        let inside = 0; // bits of the corners; those at the end of one cell are those at the beginning of the next
         for (let x = 0; x <= nx; x++) {
           const at = z * planeStep + y * rowStep + x;
-          let inside = 0;
-          for (let c = 0; c < 8; c++) if (values[at + offsets[c]] >= level) inside |= 1 << c;
+          inside = (inside >> 1) & 0b01010101;
+          if (values[at + 1] >= level) inside |= 2;
+          if (values[at + rowStep + 1] >= level) inside |= 8;
+          if (values[at + planeStep + 1] >= level) inside |= 32;
+          if (values[at + planeStep + rowStep + 1] >= level) inside |= 128;
           if (inside === 0 || inside === 255) continue;
           if (count >= mostPoints) return null;
           for (let c = 0; c < 8; c++) corner[c] = values[at + offsets[c]];
@@ -101,8 +109,9 @@ var Wedge = window.Wedge || {};
           const first = inside & 1;
           if (first !== ((inside >> 1) & 1)) addSquare(before[cell - cellRow], before[cell], here[cell - cellRow], here[cell], !first);
           if (first !== ((inside >> 2) & 1)) addSquare(before[cell - 1], here[cell - 1], before[cell], here[cell], !first);
-          if (first !== ((inside >> 4) & 1)) addSquare(here[cell - cellRow - 1], here[cell - cellRow], here[cell - 1], here[cell], first === 0);
+          if (first !== ((inside >> 4) & 1)) addSquare(here[cell - cellRow - 1], here[cell - cellRow], here[cell - 1], here[cell], !first);
         }
+      }
     }
     points = points.slice(0, 3 * count);
     polygons = polygons.slice(0, used);

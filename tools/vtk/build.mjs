@@ -1,4 +1,4 @@
-// Builds ../vtk.min.js, the licences of what is in it, and their checksums; with --check only says whether the same bytes come out.
+// Builds wedge/pages/vendor/vtk.min.js, the licences of what is in it, and their checksums; with --check only says whether the same bytes come out.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const vendor = dirname(here);
+const vendor = join(here, "../../wedge/pages/vendor");
 const check = process.argv.includes("--check");
 process.chdir(here);
 
