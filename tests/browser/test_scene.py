@@ -263,6 +263,25 @@ def test_mouse_and_wheel(scene):
     page.wait_for_function("() => scene.camera().zoom > 1.2")
 
 
+def test_two_fingers_zoom(scene):
+    scene.show(blob(((4, 14, 18), 250)))
+    box = scene.page.locator(".wedge-scene-picture").bounding_box()
+    session = scene.page.context.new_cdp_session(scene.page)
+
+    def touch(kind: str, *distances: float) -> None:
+        points = [{"x": box["x"] + 160 + each, "y": box["y"] + 120, "id": i} for i, each in enumerate(distances)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    scene.page.locator(".wedge-scene-picture").focus()  # before it has the focus, fingers scroll the page
+    before = scene.do("camera()")
+    touch("touchStart", -20, 20)
+    touch("touchMove", -40, 40)
+    touch("touchEnd")
+    after = scene.do("camera()")
+    assert after["zoom"] == pytest.approx(2, rel=0.05)
+    assert_same_camera({**after, "zoom": 1}, before)
+
+
 def test_controls_say_and_do_what_the_scene_is(scene):
     scene.show(blob(((10, 14, 18), 250), ((10, 14, 6), 120)), voxel=10.0)
     page = scene.page

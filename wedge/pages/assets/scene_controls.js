@@ -10,7 +10,10 @@ var Wedge = window.Wedge || {};
   const ZOOM_PER_KEY = 1.15;
 
   Wedge.sceneKeys =
-    "Arrow keys turn, with Shift they move, plus and minus zoom, x, y and z look along an axis, v and s choose volume or surface, i inverts, 0 resets.";
+    "Arrow keys turn, with Shift they move, plus and minus zoom, x, y and z look along an axis, v and s choose volume or surface, " +
+    "i inverts, 0 resets.";
+  Wedge.sceneHand =
+    "Drag to turn, with Shift or the right button to move; the wheel zooms once the picture was clicked, before that with Ctrl; so do two fingers. " + Wedge.sceneKeys;
 
   const element = (name, attributes, ...children) => {
     const made = Object.assign(document.createElement(name), attributes);
@@ -60,28 +63,37 @@ var Wedge = window.Wedge || {};
 
   // Turns a scene by pointer, wheel and keys; returns what ends it. The wheel scrolls the page until the picture has the focus.
   Wedge.listenToHand = function (picture, scene) {
-    let held = null;
+    const held = new Map(); // pointers that are down: where they were seen last, and whether they move instead of turning
+    const apart = () => {
+      const [a, b] = [...held.values()];
+      return Math.hypot(a.x - b.x, a.y - b.y);
+    };
+    const release = (event) => held.delete(event.pointerId);
     const zoom = (by) => scene.move({ ...scene.place, zoom: Math.min(50, Math.max(0.2, scene.place.zoom * by)) });
     const pan = (right, up) => scene.move({ ...scene.place, pan: [scene.place.pan[0] + right, scene.place.pan[1] + up] });
     const turn = (right, down) => scene.move(Wedge.turnedCamera(scene.place, right, down));
     const listeners = {
       pointerdown(event) {
         if (event.button > 2) return;
-        held = { x: event.clientX, y: event.clientY, id: event.pointerId, pan: event.button !== 0 || event.shiftKey };
+        held.set(event.pointerId, { x: event.clientX, y: event.clientY, pan: event.button !== 0 || event.shiftKey });
         picture.setPointerCapture(event.pointerId);
         picture.focus({ preventScroll: true });
         event.preventDefault();
       },
       pointermove(event) {
-        if (!held || event.pointerId !== held.id) return;
-        const [right, down] = [event.clientX - held.x, event.clientY - held.y];
-        [held.x, held.y] = [event.clientX, event.clientY];
+        const pointer = held.get(event.pointerId);
+        if (!pointer) return;
+        const [right, down] = [event.clientX - pointer.x, event.clientY - pointer.y];
+        const before = held.size === 2 ? apart() : 0;
+        [pointer.x, pointer.y] = [event.clientX, event.clientY];
         const radii = 2 / (Math.min(picture.clientWidth, picture.clientHeight) * scene.place.zoom);
-        if (held.pan) pan(right * radii, -down * radii);
+        if (before > 0) zoom(apart() / before); // two fingers
+        else if (held.size > 1) return;
+        else if (pointer.pan) pan(right * radii, -down * radii);
         else turn(right * TURN_PER_PIXEL, down * TURN_PER_PIXEL);
       },
-      pointerup: () => (held = null),
-      pointercancel: () => (held = null),
+      pointerup: release,
+      pointercancel: release,
       contextmenu: (event) => event.preventDefault(),
       wheel(event) {
         if (!event.ctrlKey && document.activeElement !== picture) return;
