@@ -137,6 +137,14 @@ def test_it_follows_its_container_and_fits_a_phone(parts):
     assert parts.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_what_was_hidden_at_first_is_drawn_when_it_is_seen(parts):
+    parts.evaluate("document.getElementById('view').hidden = true; newScene(); scene.show(preview([6, 8, 10], corner)); scene.ready")
+    parts.evaluate("document.getElementById('view').hidden = false")
+    parts.wait_for_function("() => scene.drawing.view.getSize()[0] === 200")
+    drawn = parts.evaluate("() => scene.drawing.pixels().data.some((each, i) => i % 4 < 3 && each > 190)")
+    assert drawn
+
+
 def mesh_of(parts, rule: str, shape: list[int], spacing: list[float], threshold: float = 0.5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points and normals ``(point, xyz)``, triangles ``(triangle, 3)``."""
     found = parts.evaluate(f"""() => {{

@@ -166,7 +166,7 @@ var Wedge = window.Wedge || {};
 
     drawFrame() {
       this.frame = 0;
-      if (this.broken || !this.preview) return this.settle();
+      if (this.broken || !this.preview || this.picture.clientWidth === 0) return this.settle();
       const moving = this.moving !== undefined && performance.now() - this.moving < SETTLED_MS;
       const began = performance.now();
       this.drawNow(moving ? this.coarse : 1);
