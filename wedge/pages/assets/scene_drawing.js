@@ -33,19 +33,6 @@ var Wedge = window.Wedge || {};
     return (spread === 0 || outstanding > quantile(0.99) ? otsu : Math.max(otsu, outstanding)) / 255;
   };
 
-  // vtk.js wants no flat volumes: a single plane becomes two, half a spacing from the middle.
-  function thickened({ shape, spacing, codes }) {
-    const [nz, ny, nx] = shape;
-    const full = shape.map((count) => Math.max(2, count));
-    if (full.every((count, axis) => count === shape[axis])) return { shape, spacing, codes };
-    const copied = new Uint8Array(full[0] * full[1] * full[2]);
-    let place = 0;
-    for (let z = 0; z < full[0]; z++)
-      for (let y = 0; y < full[1]; y++)
-        for (let x = 0; x < full[2]; x++) copied[place++] = codes[(Math.min(z, nz - 1) * ny + Math.min(y, ny - 1)) * nx + Math.min(x, nx - 1)];
-    return { shape: full, spacing, codes: copied };
-  }
-
   // Returns {software: whether WebGL2 is drawn without a graphics card}, or null where there is no WebGL2.
   Wedge.sceneRenderer = function () {
     const context = document.createElement("canvas").getContext("webgl2");
@@ -123,7 +110,7 @@ var Wedge = window.Wedge || {};
       this.empty = preview.codes.every((code) => code === preview.codes[0]);
       this.size = preview.shape.map((count, axis) => count * preview.spacing[axis]).reverse(); // x, y, z
       this.radius = Math.hypot(...this.size) / 2;
-      const { shape, spacing, codes } = thickened(preview);
+      const { shape, spacing, codes } = preview;
       const image = vtk.ImageData.newInstance({ spacing: spacing.slice().reverse() });
       image.setDimensions(shape[2], shape[1], shape[0]);
       image.setOrigin([2, 1, 0].map((axis) => (-(shape[axis] - 1) / 2) * spacing[axis]));
@@ -248,7 +235,9 @@ var Wedge = window.Wedge || {};
       this.renderer.removeActor(this.surface);
       this.renderer.removeActor(this.outline);
       this.window.removeView(this.view);
+      const context = this.view.getContext();
       this.view.delete();
+      context?.getExtension("WEBGL_lose_context")?.loseContext(); // browsers give a page a handful of them
       this.canvas.remove();
       this.preview = null;
     }
