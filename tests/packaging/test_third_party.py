@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,16 @@ def test_the_wheel_is_what_runs(scratch: Path) -> None:
     code = "import wedge, wedge_torch, wedge_rotate; print(wedge.__file__, wedge_torch.__file__, wedge_rotate.__file__)"
     for file in call(scratch / "env/bin/python", "-c", code, cwd=scratch).split():
         assert Path(file).is_relative_to(scratch)
+
+
+def test_the_wheel_carries_the_pages_and_the_licences_of_what_is_not_ours(scratch: Path) -> None:
+    code = "from wedge.pages.assets import *; print(sum(len(asset_bytes(name)) for name in ('preview.js', *SCENE_STYLES, *SCENE_SCRIPTS)))"
+    assert int(call(scratch / "env/bin/python", "-c", code, cwd=scratch)) > 400_000
+    (wheel,) = (scratch / "wheels").glob("wedge_tomo-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "wedge/pages/vendor/LICENSE-vtk.js" in names
+    assert any("/licenses/" in name and name.endswith("/LICENSE-vtk.js") for name in names)
+    assert not [name for name in names if "tools/" in name or "node_modules" in name]
 
 
 def test_the_plugin_is_listed_with_its_distribution(scratch: Path) -> None:
