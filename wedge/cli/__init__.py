@@ -46,6 +46,7 @@ COMMANDS = {
     "average": ("wedge.cli.average", "Average volumes, and tell their spread."),
     "evaluate": ("wedge.cli.evaluate", "Measure volumes against a reference or a tilt series."),
     "picture": ("wedge.cli.picture", "Draw orthoslices and power spectra of volumes as a PNG."),
+    "view": ("wedge.cli.view", "Show volumes in napari, neuroglancer, ChimeraX or 3dmod."),
     "export": ("wedge.cli.export", "Write a volume in a foreign format."),
     "info": ("wedge.cli.info", "Tell what a file or store holds."),
     "plugins": ("wedge.cli.plugins", "List, show and check plugins."),
