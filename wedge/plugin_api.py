@@ -31,6 +31,7 @@ _LAZY = {
     "missing_mask": "wedge.fourier",
     "shell_index": "wedge.fourier",
     "cache_dir": "wedge.cache",
+    "otsu_threshold": "wedge.threshold",
 }
 
 __all__ = [
