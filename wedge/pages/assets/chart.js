@@ -114,7 +114,7 @@ Wedge.Chart = class {
     const drawn = Wedge.svg("g", { "clip-path": `url(#${id})` });
     this._series.forEach((series, index) => this._drawSeries(drawn, series, index));
     this._cursor = Wedge.svg("g", {});
-    this._svg.replaceChildren(clip, this._axes(frame, x, yTicks, labels), this._drawMarks(frame), drawn, this._cursor);
+    this._svg.replaceChildren(clip, this._axes(frame, x, yTicks, labels), drawn, this._drawMarks(frame), this._cursor);
     this._read(this._at);
   }
 
@@ -148,7 +148,7 @@ Wedge.Chart = class {
       group.append(Wedge.svg("line", { ...line, class: "mark" }));
       const end = y !== undefined || place > (left + right) / 2;
       const at = y === undefined ? { x: place + (end ? -5 : 5), y: top + 11 } : { x: right - 2, y: place - 5 };
-      group.append(Wedge.svg("text", { ...at, "text-anchor": end ? "end" : "start" }, label));
+      group.append(Wedge.svg("text", { ...at, "text-anchor": end ? "end" : "start", class: "label" }, label));
     }
     return group;
   }
