@@ -31,6 +31,15 @@ def preview(codes=CODES, low=0.0, high=255.0, window=(0.0, 255.0), spacing=(1.0,
     return Preview(codes, low, high, window, spacing, voxel).to_bytes()
 
 
+def until(page, condition: str) -> None:
+    """Wait for what a frame or two later is true."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(20)
+    pytest.fail(f"never: {condition}")
+
+
 @pytest.fixture
 def slices(open_parts):
     """Open a page with orthoslices of previews, ``slices(a=..., b=...)``."""
@@ -136,6 +145,22 @@ def test_keys_move_by_voxels(slices):
         assert np.subtract(index(page), before).tolist() == list(moved), (plane, key)
 
 
+def test_the_wheel_turns_pages_of_a_plane_that_was_chosen_and_else_scrolls(slices):
+    page = slices(a=preview())
+    page.evaluate("document.body.style.height = '3000px'")
+    box = canvas(page, "zx").bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.wheel(0, 50)
+    until(page, "scrollY > 0")
+    assert index(page) == [n // 2 for n in SHAPE]
+    page.evaluate("scrollTo(0, 0)")
+    canvas(page, "zx").focus()
+    page.mouse.wheel(0, 50)
+    until(page, "a.cursor().y > 0.5")
+    assert index(page) == [4, 7, 5]
+    assert page.evaluate("scrollY") == 0
+
+
 def test_sliders_move_the_cursor_and_say_where_it_is(slices):
     page = slices(a=preview(spacing=(4.0, 4.0, 4.0), voxel=5.0))
     slider = page.get_by_label("y of a")
@@ -208,13 +233,10 @@ def test_linked_volumes_share_cursor_and_contrast_in_their_own_units(slices):
 
 def test_planes_have_the_pixels_of_the_screen_and_follow_the_width(slices):
     page = slices(a=preview())
-    wide = canvas(page, "yx").bounding_box()["width"]
+    assert page.evaluate("document.querySelector('#at-a .wedge-slices-planes').dataset.columns") == "2"
     session = page.context.new_cdp_session(page)
-    session.send("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 700, "deviceScaleFactor": 2, "mobile": True})
-    for _ in range(100):
-        if canvas(page, "yx").bounding_box()["width"] < wide - 20:
-            break
-        page.wait_for_timeout(20)
+    session.send("Emulation.setDeviceMetricsOverride", {"width": 390, "height": 700, "deviceScaleFactor": 2, "mobile": False})
+    until(page, "document.querySelector('#at-a .wedge-slices-planes').dataset.columns === '1'")
     box = canvas(page, "yx").bounding_box()
     assert page.evaluate("document.querySelector('#at-a canvas').width") == 2 * box["width"]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

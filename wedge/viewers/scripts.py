@@ -152,8 +152,8 @@ def _layers(volumes: Sequence[Shown]) -> str:
         }
         for each in volumes
     ]
-    # A raw string holds backslashes as they are; quotes in names are the one thing that could end it.
-    return json.dumps(layers, indent=1).replace('"""', '"\\u0022"')
+    # In JSON each quote within a name has a backslash before it, and a raw string keeps both and does not end there.
+    return json.dumps(layers, indent=1)
 
 
 def _quoted(text: str) -> str:
