@@ -29,6 +29,7 @@ _LAZY = {
     "frequency_grid": "wedge.fourier",
     "half_bit_threshold": "wedge.fourier",
     "missing_mask": "wedge.fourier",
+    "otsu_threshold": "wedge.threshold",
     "shell_index": "wedge.fourier",
     "cache_dir": "wedge.cache",
 }

@@ -1,6 +1,7 @@
 """Write a fit's scalars and pictures as TensorBoard events."""
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch.utils.tensorboard import SummaryWriter
 
 from wedge.plugin_api import RunInfo
+from wedge_tensorboard.surface import surface
+
+_MESH_SHARE = 0.05  # of the time of a fit that meshes may take: the whole field has to be computed for each
 
 
 class TensorBoardOptions(BaseModel):
@@ -19,24 +23,32 @@ class TensorBoardOptions(BaseModel):
 
     every: int = Field(10, ge=1, description="steps between two points of a curve")
     directory: str | None = Field(None, description="where to write instead of OUT.run/tensorboard")
+    mesh: bool = Field(True, description="write the surface of the specimen too, a mesh of triangles, now and then and at the end")
+    mesh_threshold: float | None = Field(None, description="density of the surface in units of the fit; by default Otsu's threshold")
+    mesh_faces: int = Field(50_000, ge=100, description="most triangles of a mesh; a surface of more is made of a coarser volume")
     low_percentile: float = Field(0.5, ge=0, lt=50, description="percentile that pictures show as black; 100 less this is white")
 
 
 class TensorBoardObserver:
-    """Scalars every few steps; orthoslices and spectra when the fit offers them.
+    """Scalars every few steps; orthoslices and spectra when the fit offers them, the surface of the whole less often.
 
     Notes
     -----
-    Values are asked for, and the device waited for, only when they are written.
+    Values are asked for, and the device waited for, only when they are written. A mesh is written at the first preview and at the last, and
+    in between as often as all of them together take a twentieth of the time. Its vertices are x, y, z in points of the coarse volume from
+    its middle.
     """
 
     def __init__(self, options: TensorBoardOptions) -> None:
         self._options = options
         self._writer: SummaryWriter | None = None
         self._waiting: tuple[int, dict[str, torch.Tensor | float]] | None = None
+        self._last_step = 0
+        self._next_mesh = 0.0
 
     def start(self, run: RunInfo) -> None:
         """Open the events; what an earlier run wrote beyond ``first_step`` is hidden."""
+        self._last_step, self._next_mesh = run.num_steps, 0.0
         directory = Path(self._options.directory or Path(run.run_dir) / "tensorboard")
         # Without a purge step TensorBoard would draw the steps that a resumed fit repeats twice.
         self._writer = SummaryWriter(str(directory), purge_step=run.first_step or None)
@@ -49,11 +61,12 @@ class TensorBoardObserver:
             self._write_waiting()
 
     def preview(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
-        """Compute and write every picture, grey values between two percentiles of its own."""
+        """Compute and write every picture, grey values between two percentiles of its own, and the mesh if it is its time."""
         if self._writer is None:
             return
         for name, compute in previews.items():
             if name == "volume":
+                self._write_mesh(step, compute)
                 continue
             self._writer.add_image(name, _to_grey(compute(), self._options.low_percentile), step, dataformats="HW")
         self._writer.flush()
@@ -71,6 +84,18 @@ class TensorBoardObserver:
             self._write_waiting()
             self._writer.add_text("failed", f"{type(error).__name__}: {error}")
         self._close()
+
+    def _write_mesh(self, step: int, compute: Callable[[], torch.Tensor]) -> None:
+        """Write the surface of the whole, unless it would take too much of the time."""
+        start = time.monotonic()
+        if self._writer is None or not self._options.mesh or (start < self._next_mesh and step < self._last_step):
+            return
+        slices = compute().detach().float().cpu().numpy()
+        vertices, faces = surface(slices, self._options.mesh_threshold, self._options.mesh_faces)
+        if len(faces):
+            self._writer.add_mesh("surface", torch.from_numpy(vertices)[None], faces=torch.from_numpy(faces)[None], global_step=step)
+        now = time.monotonic()
+        self._next_mesh = now + (now - start) / _MESH_SHARE
 
     def _write_waiting(self) -> None:
         """Write the scalars that wait, if any."""

@@ -8,7 +8,7 @@ import pytest
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.geometry import TiltGeometry
-from wedge.picture import _draw_cone, comparison_picture, orthoslices, spectrum_zx
+from wedge.picture import Look, _draw_cone, _draw_planes, comparison_picture, orthoslices, plane_images, scale_bar, spectrum_zx
 
 SHAPE = (20, 7, 32)
 
@@ -161,3 +161,86 @@ def test_picture_leaves_the_callers_matplotlib_alone(tmp_path, numbered):
 def test_folder_that_is_not_there_is_refused_in_a_line(tmp_path, numbered):
     with pytest.raises(InputError, match=r"cannot write the picture .*none"):
         comparison_picture([("a", volume(numbered))], tmp_path / "none" / "a.png")
+
+
+@pytest.mark.parametrize("at", [(3, 5, 30), (0, 0, 0), (19, 6, 31)])
+def test_planes_go_through_the_voxel_that_is_named(numbered, monkeypatch, at):
+    from wedge import picture
+
+    monkeypatch.setattr(picture, "_SLAB_VALUES", 2 * 20 * 32)  # slabs of two rows
+    planes = plane_images(volume(numbered), ("zy", "yx", "zx"), at)
+    z, y, x = at
+    assert list(planes) == ["zy", "yx", "zx"]
+    assert np.array_equal(planes["yx"], numbered[z])
+    assert np.array_equal(planes["zx"], numbered[:, y])
+    assert np.array_equal(planes["zy"], numbered[:, :, x])
+
+
+def test_spectrum_of_some_rows_is_that_of_slabs_spread_evenly():
+    rows = np.random.default_rng(0).normal(size=(4, 160, 6))
+    for y in range(160):
+        rows[:, y] *= 10.0 ** (y // 16)
+    whole = volume(rows)
+    some = spectrum_zx(whole, most_values=2 * 4 * 16 * 6)
+    expected = np.mean([spectrum_zx(volume(rows[:, part])) for part in (np.s_[32:48], np.s_[112:128])], axis=0)
+    assert np.allclose(some, expected, rtol=1e-5)
+    assert np.array_equal(spectrum_zx(whole, most_values=10**9), spectrum_zx(whole))
+    assert spectrum_zx(whole, most_values=1).max() > 0
+
+
+def test_a_coarser_copy_is_read_where_it_is_fine_enough():
+    class Counted:
+        def __init__(self, side: int) -> None:
+            self.shape, self.dtype, self.reads = (side, side, side), np.dtype(np.float32), 0
+
+        def __getitem__(self, key):
+            self.reads += 1
+            return np.zeros(self.shape, np.float32)[key]
+
+    levels = [Counted(side) for side in (32, 16, 8)]
+    for pixels, read in ((9, 1), (16, 1), (17, 0), (5, 2)):
+        for level in levels:
+            level.reads = 0
+        axes = Axes()
+        _draw_planes([axes], Volume(levels[0], coarser=tuple(levels[1:])), Look(("zx",), (31, 31, 31), width_pixels=pixels))
+        assert [level.reads > 0 for level in levels] == [i == read for i in range(3)]
+        assert axes.extent == (0, 32, 32, 0)
+
+
+class Axes:
+    """Axes that remember what was drawn."""
+
+    def imshow(self, image, **style) -> None:
+        self.image, self.extent, self.style = image, style["extent"], style
+
+
+def test_contrast_is_as_told_and_high_density_may_be_dark():
+    axes = Axes()
+    _draw_planes([axes], volume(np.zeros(SHAPE)), Look(("yx",), contrast=(-1.0, 3.0), invert=True))
+    assert (axes.style["vmin"], axes.style["vmax"], axes.style["cmap"]) == (-1.0, 3.0, "gray_r")
+    ramp = np.broadcast_to(np.arange(32.0), SHAPE)
+    _draw_planes([axes], volume(ramp), Look(("yx",)))
+    assert (axes.style["vmin"], axes.style["vmax"], axes.style["cmap"]) == (pytest.approx(0, abs=0.1), pytest.approx(31, abs=0.1), "gray")
+
+
+@pytest.mark.parametrize(
+    ("width", "voxel", "voxels", "text"),
+    [
+        (300, 10.0, 100, "100 nm"),
+        (100, 1.0, 20, "2 nm"),
+        (64, 3.7, 50 / 3.7, "5 nm"),
+        (4000, 20.0, 1000, "2 µm"),
+        (6, 1.5, 2 / 1.5, "0.2 nm"),
+    ],
+)
+def test_the_scale_bar_is_round_and_at_most_a_third_of_the_width(width, voxel, voxels, text):
+    assert scale_bar(width, voxel) == (pytest.approx(voxels), text)
+
+
+def test_the_scale_bar_is_drawn_where_the_voxel_size_is_known(tmp_path):
+    for name, size in (("without", None), ("with", 10.0)):
+        comparison_picture([("a", volume(np.zeros(SHAPE), voxel_size_angstrom=size))], tmp_path / f"{name}.png")
+    without, drawn = (read_png(tmp_path / f"{name}.png")[..., :3] for name in ("without", "with"))
+    white = (drawn.min(axis=2) == 1) & (without.max(axis=2) == 0)
+    # 32 voxels are one column wide: the bar is 10 of them.
+    assert white.sum(axis=1).max() == pytest.approx(10 / 32 * 330, rel=0.1)

@@ -46,6 +46,8 @@ COMMANDS = {
     "average": ("wedge.cli.average", "Average volumes, and tell their spread."),
     "evaluate": ("wedge.cli.evaluate", "Measure volumes against a reference or a tilt series."),
     "export": ("wedge.cli.export", "Write a volume in a foreign format."),
+    "picture": ("wedge.cli.picture", "Draw orthoslices and power spectra of volumes as a PNG."),
+    "view": ("wedge.cli.view", "Show volumes in napari, neuroglancer, ChimeraX or 3dmod."),
     "info": ("wedge.cli.info", "Tell what a file or store holds."),
     "plugins": ("wedge.cli.plugins", "List, show and check plugins."),
     "cache": ("wedge.cli.cache", "Tell what is cached, or clear it."),

@@ -14,8 +14,7 @@ Wedge.Chart = class {
     this._series = [];
     this._at = null; // the x that is read
     this._build(container);
-    this._observer = new ResizeObserver(() => this._draw());
-    this._observer.observe(this.root);
+    this._unobserve = Wedge.observeWidth(this.root, () => this._draw());
   }
 
   show(series) {
@@ -27,7 +26,7 @@ Wedge.Chart = class {
   }
 
   destroy() {
-    this._observer.disconnect();
+    this._unobserve();
     this.root.remove();
   }
 
@@ -115,7 +114,7 @@ Wedge.Chart = class {
     const drawn = Wedge.svg("g", { "clip-path": `url(#${id})` });
     this._series.forEach((series, index) => this._drawSeries(drawn, series, index));
     this._cursor = Wedge.svg("g", {});
-    this._svg.replaceChildren(clip, this._axes(frame, x, yTicks, labels), this._drawMarks(frame), drawn, this._cursor);
+    this._svg.replaceChildren(clip, this._axes(frame, x, yTicks, labels), drawn, this._drawMarks(frame), this._cursor);
     this._read(this._at);
   }
 
@@ -149,13 +148,13 @@ Wedge.Chart = class {
       group.append(Wedge.svg("line", { ...line, class: "mark" }));
       const end = y !== undefined || place > (left + right) / 2;
       const at = y === undefined ? { x: place + (end ? -5 : 5), y: top + 11 } : { x: right - 2, y: place - 5 };
-      group.append(Wedge.svg("text", { ...at, "text-anchor": end ? "end" : "start" }, label));
+      group.append(Wedge.svg("text", { ...at, "text-anchor": end ? "end" : "start", class: "label" }, label));
     }
     return group;
   }
 
   _drawSeries(group, series, index) {
-    const { frame } = { frame: this._frame };
+    const frame = this._frame;
     const points = Array.from(series.x, (x, i) => (this._drawable(series.y[i]) && Number.isFinite(x) ? [frame.x(x), frame.y(series.y[i])] : null));
     const colour = this._colour(index);
     const alone = (i) => points[i] && !points[i - 1] && !points[i + 1];
@@ -196,7 +195,7 @@ Wedge.Chart = class {
       this._output.textContent = "";
       return;
     }
-    const { frame } = { frame: this._frame };
+    const frame = this._frame;
     this._cursor.append(Wedge.svg("line", { x1: frame.x(x), x2: frame.x(x), y1: frame.top, y2: frame.bottom, class: "guide" }));
     const parts = this._series.flatMap((series, index) => {
       const value = series.y[Array.from(series.x).indexOf(x)];

@@ -1,4 +1,4 @@
-// Three linked orthoslices of a coarse volume. Needs plane.js.
+// Three linked orthoslices of a coarse volume. Needs svg.js and plane.js.
 //   const slices = new Wedge.Slices(container, {label}); slices.show(preview, {map: "grey" | "difference"});
 //   slices.setCursor({z, y, x}), slices.cursor(), slices.onCursor, slices.setWindow(low, high), slices.window(), slices.setInvert(true),
 //   Wedge.linkSlices([slices, ...]).
@@ -19,8 +19,7 @@ Wedge.Slices = class {
     this._map = "grey";
     this._preview = null;
     this._build(container);
-    this._observer = new ResizeObserver(() => this._layOut());
-    this._observer.observe(this.root);
+    this._unobserve = Wedge.observeWidth(this.root, () => this._layOut());
   }
 
   // Shows a volume; place and contrast that were chosen stay.
@@ -75,7 +74,7 @@ Wedge.Slices = class {
   }
 
   destroy() {
-    this._observer.disconnect();
+    this._unobserve();
     this.root.remove();
   }
 

@@ -29,8 +29,7 @@ Wedge.Spectrum = class {
     this.root = container.appendChild(document.createElement("figure"));
     this.root.className = "wedge-spectrum";
     this._spectrum = null;
-    this._observer = new ResizeObserver(() => this._layOut());
-    this._observer.observe(container);
+    this._unobserve = Wedge.observeWidth(container, () => this._layOut());
     this._container = container;
   }
 
@@ -41,7 +40,7 @@ Wedge.Spectrum = class {
   }
 
   destroy() {
-    this._observer.disconnect();
+    this._unobserve();
     this.root.remove();
   }
 

@@ -1,7 +1,25 @@
-// What drawings of numbers share: elements of SVG, numbers as text, ticks.
+// What the drawn parts share: following a container's width, elements of SVG, numbers as text, ticks.
 "use strict";
 
 var Wedge = window.Wedge || {};
+
+// Calls back whenever the width of an element has changed, once a frame: a part that answers by changing its height must not be
+// asked about that again. Returns what ends it.
+Wedge.observeWidth = function (element, callback) {
+  let width = -1;
+  let frame = 0;
+  const observer = new ResizeObserver(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    cancelAnimationFrame(frame);
+    frame = requestAnimationFrame(callback);
+  });
+  observer.observe(element);
+  return () => {
+    observer.disconnect();
+    cancelAnimationFrame(frame);
+  };
+};
 
 // An element of SVG with attributes and, if any, text.
 Wedge.svg = function (name, attributes = {}, text = null) {
