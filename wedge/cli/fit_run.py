@@ -76,6 +76,7 @@ class FitRun:
         from wedge import formats
         from wedge.fit.settings import resolve_plugins
         from wedge.options import parse_choice
+        from wedge.reading import over
         from wedge.registry import Registry
         from wedge.slabs import parse_memory
 
@@ -85,7 +86,7 @@ class FitRun:
         observers = dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
         limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.devices[0])
-        inputs = recorded | self.inputs
+        inputs = over(recorded, self.inputs)
         series = formats.open_tilts(self.tilts, **inputs, on_note=tell)
         half = formats.open_tilts(self.half, **inputs, on_note=tell) if self.half else None
         given, given_half, alignment = series, half, None
@@ -111,9 +112,11 @@ class FitRun:
         from wedge import formats
         from wedge.fit.run_dir import refuse_other_input
         from wedge.output import plain_json
+        from wedge.reading import over
 
         _, inputs = self._config(options, config_file, preset)
-        if changed := [key for key, value in plain_json(self.inputs).items() if inputs.get(key) != value]:
+        asked = over(inputs, plain_json(self.inputs))
+        if changed := [key for key in self.inputs if asked.get(key) != inputs.get(key)]:
             raise UsageError(f"--resume reads {self.tilts} as {self.run_dir / 'config.json'} says: leave the option for {changed[0]} out")
         half = formats.open_tilts(self.half, **inputs) if self.half else None
         refuse_other_input(self.run_dir, formats.open_tilts(self.tilts, **inputs), half)

@@ -92,7 +92,7 @@ def select_views(
     exclude_views
         Places in the stack of views to leave out.
     views
-        ``"even"`` or ``"odd"``, every second view in the order of the angles; or places in the stack, as ``"0,3,10-12"``.
+        ``"all"``; ``"even"`` or ``"odd"``, every second view in the order of the angles; or places in the stack, as ``"0,3,10-12"``.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def select_views(
 
 
 def _named_views(views: str | None, angles_deg: tuple[float, ...]) -> set[int]:
-    if views is None:
+    if views is None or views == "all":
         return set(range(len(angles_deg)))
     if views in ("even", "odd"):
         in_order = np.argsort(angles_deg, kind="stable")
