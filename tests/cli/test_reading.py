@@ -72,16 +72,13 @@ def test_what_a_record_says_of_reading_can_be_taken_back(wedge: Callable, tilts:
 
 def test_a_whole_series_by_name_is_the_whole_series_everywhere(wedge: Callable, tilts: Path, tmp_path: Path) -> None:
     whole = ("--crop-x", 0, "end", "--crop-y", 0, "end", "--views", "all", "--exclude-views", "none", "--bin", 1)
-    for command in ("fbp", "import", "align"):
-        options = ("--alignment-out", tmp_path / "a.xf") if command == "align" else ()
-        assert wedge(command, tilts, "-o", tmp_path / f"{command}.zarr", *options).code == 0
-        again = wedge(command, tilts, "-o", tmp_path / f"{command}-whole.zarr", *options, *whole, "--overwrite")
-        assert again.code == 0, again.err
-        opened = [
-            (store.open_volume if command == "fbp" else store.open_tilts)(tmp_path / f"{command}{end}.zarr").array[:]
-            for end in ("", "-whole")
-        ]
-        assert np.array_equal(*opened)
+    for command, opened in (("fbp", store.open_volume), ("import", store.open_tilts)):
+        for name, options in (("silent", ()), ("whole", whole)):
+            assert wedge(command, tilts, "-o", tmp_path / f"{command}-{name}.zarr", *options).code == 0
+        assert np.array_equal(*(opened(tmp_path / f"{command}-{name}.zarr").array[:] for name in ("silent", "whole")))
+    # Transforms of a part are refused, and the whole is no part.
+    quick = ("--finest", 8, "--rounds", 1, "--alignment-out", tmp_path / "a.xf")
+    assert wedge("align", tilts, "-o", tmp_path / "align.zarr", *quick, *whole).code == 0
     told = wedge("fbp", tilts, "-o", tmp_path / "no.zarr", "--crop-x", 3, "last")
     assert (told.code, "expected a first pixel and the one after the last, or end" in told.error) == (2, True)
     assert wedge("fbp", tilts, "-o", tmp_path / "end.zarr", "--crop-x", 30, "end", "--crop-y", 12, "end").code == 0
