@@ -130,12 +130,25 @@ def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] 
     Peak memory: four spectra of half the voxels, as complex64.
     """
     shape = common_shape([first, second])
+    taper = edge_taper(shape)
+    return correlate(
+        [windowed_spectrum(read_density(volume), taper, volume.name) for volume in (first, second)], taper, first, second, tilt_angles_deg
+    )
+
+
+def correlate(
+    spectra: Sequence[torch.Tensor],
+    window: "NDArray[np.float64]",
+    first: Volume,
+    second: Volume,
+    tilt_angles_deg: Sequence[float] | None = None,
+) -> HalvesFsc:
+    """Compare two spectra of `windowed_spectrum`; the volumes say the rest."""
+    shape = (int(window.shape[0]), int(window.shape[1]), int(window.shape[2]))
     known = [angle for volume in (first, second) for angle in volume.tilt_angles_deg or ()]
     angles = tilt_angles_deg if tilt_angles_deg is not None else known or None
-    taper = edge_taper(shape)
-    spectra = [_spectrum(volume, taper) for volume in (first, second)]
-    # What a taper blends is not independent: the equivalent number of frequencies falls by this.
-    share = float(np.square(taper).sum() ** 2 / (taper.size * (taper**4).sum())) / 2
+    # What a window blends is not independent: the equivalent number of frequencies falls by this.
+    share = float(np.square(window).sum() ** 2 / (window.size * (window**4).sum())) / 2
     index, number = shell_index(shape, real=True)
     sums = {name: np.zeros((4, number)) for name in _region_names(angles)}
     for start in range(0, shape[0], _BLOCK):
@@ -190,7 +203,14 @@ def _friedel(num_x: int) -> torch.Tensor:
     return weight
 
 
-def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
+def read_density(volume: Volume) -> "NDArray[np.float32]":
+    """Return all of a volume, ``(z, y, x)``.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite.
+    """
     nz, ny, nx = (int(n) for n in volume.array.shape)
     density = np.empty((nz, ny, nx), dtype=np.float32)
     for rows in slab_ranges(ny, chunk_rows((nz, ny, nx))):
@@ -198,7 +218,18 @@ def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
     finite = np.isfinite(density).all(axis=(0, 2))
     if not finite.all():
         raise InputError(f"NaN or infinite values in {volume.name}, y-row {int(np.argmin(finite))}: make it anew or mend it")
-    mean = float((density * taper).sum() / taper.sum())
-    if not float(np.abs(density - np.float32(mean)).max()) > 1e-6 * abs(mean):
-        raise InputError(f"the volume is constant, {mean:g} everywhere: {volume.name}; nothing can be compared with it")
-    return torch.fft.rfftn(torch.from_numpy(((density - mean) * taper).astype(np.float32)))
+    return density
+
+
+def windowed_spectrum(density: "NDArray[np.float32]", window: "NDArray[np.float64]", name: str) -> torch.Tensor:
+    """Return the half spectrum of a density, rid of its mean in the window, times the window.
+
+    Raises
+    ------
+    InputError
+        If it is constant.
+    """
+    mean = float((density * window).sum() / window.sum())
+    if not float(np.abs(density - np.float32(mean))[window > 0].max()) > 1e-6 * abs(mean):
+        raise InputError(f"the volume is constant, {mean:g} everywhere: {name}; nothing can be compared with it")
+    return torch.fft.rfftn(torch.from_numpy(((density - mean) * window).astype(np.float32)))
