@@ -248,7 +248,11 @@ def _normalize(spool: Spool, steps: Steps) -> Told:
         f"{steps.normalize}: {found.offsets.min():.6g} to {found.offsets.max():.6g} taken from the views, "
         f"then times {found.factors.min():.4g} to {found.factors.max():.4g}"
     )
-    return line, {"mode": steps.normalize, "offsets": found.offsets.tolist(), "factors": found.factors.tolist()}
+    crowded = np.flatnonzero(found.crowded).tolist()
+    if crowded:
+        done = "that of the others is taken for theirs" if found.borrowed else "they are not multiplied"
+        line += f"; in {len(crowded)} views ({', '.join(map(str, crowded))}) the background is hardly visible: {done}"
+    return line, {"mode": steps.normalize, "offsets": found.offsets.tolist(), "factors": found.factors.tolist(), "crowded": crowded}
 
 
 def _dose(spool: Spool, steps: Steps) -> Told:
