@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from wedge.data import Volume
 from wedge.errors import InputError
-from wedge.fourier import frequency_grid, half_bit_threshold, missing_mask, shell_index
+from wedge.fourier import first_crossing, frequency_grid, friedel_weight, half_bit_threshold, missing_mask, shell_index
 from wedge.intensity import common_shape
 from wedge.rings import edge_taper
 from wedge.slabs import chunk_rows, read_block, slab_ranges
@@ -90,20 +89,9 @@ class HalvesFsc:
         limit = curve.half_bit if threshold == "half-bit" else np.full_like(curve.correlation, FIXED_THRESHOLD)
         # Of fewer than two frequencies nothing can be said.
         known = np.where(curve.independent >= _LEAST_FREQUENCIES, curve.correlation, np.nan)
-        frequency = first_crossing(self.frequency, known - limit, 1 / min(self.shape))
+        frequency = first_crossing(self.frequency.tolist(), (known - limit).tolist(), 1 / min(self.shape))
         size = 1.0 if self.voxel_size_angstrom is None else self.voxel_size_angstrom
         return size / frequency if frequency else math.nan
-
-
-def first_crossing(frequency: "NDArray[np.float64]", excess: "NDArray[np.float64]", start: float) -> float | None:
-    """Return where ``excess`` first turns negative, interpolated between shells; 0.5 where it never does, None if it is from the start."""
-    points = [(f, e) for f, e in zip(frequency.tolist(), excess.tolist(), strict=True) if f >= max(start - 1e-9, 1e-9) and math.isfinite(e)]
-    if not points or points[0][1] < 0:
-        return None
-    for (low, above), (high, below) in pairwise(points):
-        if below < 0:
-            return min(0.5, low + (high - low) * above / (above - below))
-    return 0.5
 
 
 def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] | None = None) -> HalvesFsc:
@@ -156,7 +144,7 @@ def correlate(
         regions = _regions(shape, angles, block)
         a, b = (spectrum[block].to(torch.complex128) for spectrum in spectra)
         terms = ((a * b.conj()).real, a.abs().square(), b.abs().square(), torch.ones(a.shape, dtype=torch.float64))
-        weight = _friedel(shape[2])
+        weight = friedel_weight(shape[2])
         for name, inside in regions.items():
             counted = weight * inside
             for row, term in enumerate(terms):
@@ -193,14 +181,6 @@ def _regions(shape: tuple[int, int, int], angles: Sequence[float] | None, block:
         missing = missing_mask((shape[0], shape[2]), angles, real=True)[block, None, :]
         masks |= {"cone": some & ~missing, "wedge": some & missing}
     return masks
-
-
-def _friedel(num_x: int) -> torch.Tensor:
-    weight = torch.full((num_x // 2 + 1,), 2.0, dtype=torch.float64)
-    weight[0] = 1.0
-    if num_x % 2 == 0:
-        weight[-1] = 1.0
-    return weight
 
 
 def read_density(volume: Volume) -> "NDArray[np.float32]":

@@ -12,9 +12,9 @@ from wedge.contracts import Projector
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError
 from wedge.evaluate import Progress
-from wedge.fourier import voronoi_weights_rad
+from wedge.fourier import BANDS, band_means, voronoi_weights_rad
 from wedge.intensity import refuse_not_finite
-from wedge.rings import BANDS, RingSums, band_means, edge_taper, ring_sums
+from wedge.rings import RingSums, edge_taper, ring_sums
 from wedge.slabs import chunk_rows, read_sinograms, read_slices, read_weights, slab_ranges
 
 if TYPE_CHECKING:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from wedge.fourier import frequency_grid, shell_index
+from wedge.fourier import frequency_grid, friedel_weight, shell_index
 from wedge.masked import fill_along_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-BANDS = ((0.0, 0.125), (0.125, 0.25), (0.25, 0.5))
-"""Cycles per pixel; a ring belongs to the band that holds its centre, upper ends included."""
 _TAPERED = 0.1
 _RAMP_FLOOR = 0.005
 
@@ -86,10 +84,7 @@ def ring_sums(
         predicted, measured, soft = (fill_along_rows(views.copy(), hidden) for views in (predicted, measured, ray_weights))
     num_y, num_tilts, num_x = measured.shape
     index, number = shell_index((num_y, num_x), real=True)
-    friedel = np.full(num_x // 2 + 1, 2.0)
-    friedel[0] = 1.0
-    friedel[-1] = 1.0 if num_x % 2 == 0 else 2.0
-    weights = np.broadcast_to(friedel, index.shape)
+    weights = np.broadcast_to(friedel_weight(num_x).numpy(), index.shape)
     ramp = np.abs(frequency_grid((num_y, num_x), real=True)[1].numpy().astype(np.float64)) + _RAMP_FLOOR
     which = index.numpy().ravel()
 
@@ -119,13 +114,3 @@ def ring_sums(
     plain, signal, ramped, ramped_signal = whole
     all_frequencies, all_ramped = float(weights.sum()), float((weights * ramp).sum())
     return RingSums(frequency, count, cross, power_a, power_b, plain, signal, ramped, ramped_signal, all_frequencies, all_ramped)
-
-
-def band_means(frequency: "NDArray[np.float64]", correlation: "NDArray[np.float64]") -> list[float]:
-    """Return the mean of a correlation over the rings of each of `BANDS`; NaN where there is none."""
-    means = []
-    for low, high in BANDS:
-        inside = correlation[(frequency > low) & (frequency <= high)]
-        inside = inside[np.isfinite(inside)]
-        means.append(float(inside.mean()) if inside.size else float("nan"))
-    return means
