@@ -112,10 +112,10 @@ def half_run(run: FitRun, place: int, output: Path) -> FitRun:
     from wedge.align.before_fit import FitAlignment
     from wedge.fit.checkpoint import CHECKPOINT_NAME
     from wedge.fit.half_record import HalfRecord
-    from wedge.fit.hold_out import every_other, views_to_hold_out, without_held_out
+    from wedge.fit.hold_out import views_to_hold_out, without_held_out
     from wedge.fit.run_dir import read_settled, stored_inputs
     from wedge.fit.settings import validate
-    from wedge.formats.views import places_in_stack
+    from wedge.formats.views import every_other, places_in_stack
 
     settled, inputs = read_settled(run.run_dir), stored_inputs(run.run_dir)
     whole = validate(settled.settled)
@@ -123,7 +123,7 @@ def half_run(run: FitRun, place: int, output: Path) -> FitRun:
     half_of = HalfRecord(str(run.output), settled.normalization, settled.chosen, alignment)
     series = formats.open_tilts(run.tilts, **inputs)
     fitted, _ = without_held_out(series, views_to_hold_out(series, whole.hold_out, whole.hold_out_views))
-    chosen = range(fitted.geometry.num_tilts) if run.half else every_other(fitted, 1 if place else 0)
+    chosen = range(fitted.geometry.num_tilts) if run.half else every_other(fitted.geometry.tilt_angles_deg, 1 if place else 0)
     places = [places_in_stack(fitted.array)[index] for index in chosen]
     only = {key: value for key, value in inputs.items() if key not in ("tilt_range", "exclude_views")}
     config = whole.model_copy(update={"hold_out": 0.0, "hold_out_views": (), "seed": whole.seed + place, "tune": ()})
@@ -162,9 +162,8 @@ def repeated_half(run: FitRun, options: dict[str, Any], config_file: Path | None
 
 def half_series(series: TiltSeries, place: int) -> TiltSeries:
     """Return every other view of a series in the order of angles, from the first or the second on."""
-    from wedge.fit.hold_out import every_other
-    from wedge.formats.views import views_of
+    from wedge.formats.views import every_other, views_of
 
     if series.geometry.num_tilts < 2:
         raise UsageError(f"--halves of a single view: {series.name} cannot be halved")
-    return views_of(series, every_other(series, 1 if place else 0))
+    return views_of(series, every_other(series.geometry.tilt_angles_deg, 1 if place else 0))
