@@ -13,7 +13,7 @@ from wedge.errors import InputError, UsageError
 from wedge.formats.window import window
 from wedge.output import Writer
 from wedge.preprocess.dose import doses_of, weight_by_dose
-from wedge.preprocess.gold_fill import fill_beads, masks
+from wedge.preprocess.gold_fill import fill_beads, hidden_by
 from wedge.preprocess.gold_find import bead_sign, find_candidates
 from wedge.preprocess.gold_track import track_beads
 from wedge.preprocess.hot_pixels import replace_bad_pixels
@@ -200,14 +200,15 @@ def _gold(spool: Spool, steps: Steps) -> Told:
     sign = bead_sign(spool.views, radius)
     candidates = [find_candidates(np.asarray(view), radius, sign) for view in spool.views]
     beads = track_beads(candidates, spool.tilts.geometry, radius)
-    hidden = masks(beads, spool.shape, radius)
-    fill_beads(spool.views, hidden, noise=steps.gold == "erase", seed=steps.seed)
-    if steps.gold == "mask" and spool.weights is not None:
-        for weights, mask in zip(spool.weights, hidden, strict=True):
-            weights[mask] = 0
+    pixels = 0
+    for tilt, view in enumerate(spool.views):
+        hidden = hidden_by(beads, spool.shape[1:], tilt, radius)
+        fill_beads(view, hidden, tilt, noise=steps.gold == "erase", seed=steps.seed)
+        if steps.gold == "mask" and spool.weights is not None:
+            spool.weights[tilt][hidden] = 0
+        pixels += int(hidden.sum())
     found = sum(int(bead.found.sum()) for bead in beads)
     looked = sum(len(each.y) for each in candidates)
-    pixels = sum(int(mask.sum()) for mask in hidden)
     done = "masked, weight 0" if steps.gold == "mask" else "filled with their surroundings and noise"
     line = (
         f"{len(beads)} beads of {steps.gold_diameter_pixels:.3g} pixels, {'brighter' if sign > 0 else 'darker'} than what is around them, "
