@@ -90,7 +90,7 @@ def test_bad_pixels_are_looked_for_before_views_are_binned(wedge, tmp_path) -> N
     part = ["--crop-y", 1, 30, "--exclude-views", "8"]
     once = wedge("preprocess", tmp_path / "raw.zarr", "-o", tmp_path / "once.zarr", "--hot-pixels", "--bin", 4, *part, "--thickness", 3)
     assert once.code == 0, once.err
-    assert "hot pixels: 8 pixels in single views" in once.err
+    assert once.err.count("hot pixels: ") == once.err.count("hot pixels: 8 pixels in single views") == 1
     assert wedge("preprocess", tmp_path / "raw.zarr", "-o", tmp_path / "fine.zarr", "--hot-pixels", *part).code == 0
     assert wedge("import", tmp_path / "fine.zarr", "-o", tmp_path / "twice.zarr", "--bin", 4, "--thickness", 3).code == 0
     first, second = (store.open_tilts(tmp_path / name) for name in ("once.zarr", "twice.zarr"))
