@@ -98,5 +98,5 @@ def _refuse_out_of_sight(alignment: Alignment, whole: tuple[int, int], raw: Tilt
             )
 
 
-def _binned(span: tuple[int, int] | None, factor: int) -> tuple[int, int] | None:
-    return None if span is None else (span[0] // factor, span[1] // factor)
+def _binned(span: tuple[int, int | None] | None, factor: int) -> tuple[int, int | None] | None:
+    return None if span is None else (span[0] // factor, None if span[1] is None else span[1] // factor)

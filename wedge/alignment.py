@@ -1,12 +1,13 @@
 """How raw views are brought onto one tilt axis: the neutral form of what every alignment program writes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from wedge.errors import InputError
+from wedge.listed_views import Listed
 
 _PER_VIEW = ("tilt_angles_deg", "x_tilts_deg", "dose_e_per_square_angstrom", "acquisition_order")
 
@@ -51,6 +52,8 @@ class Alignment:
         For each raw view its place in the order of acquisition, from 0; None where unknown.
     dose_e_per_square_angstrom
         Accumulated before each view, where said.
+    listed
+        Which views of the raw stack these are, where the file lists some alone or in an order of its own.
     notes
         What was read and is not used, one line each: for the user.
     source
@@ -78,6 +81,7 @@ class Alignment:
     x_tilts_deg: tuple[float, ...] | None = None
     acquisition_order: tuple[int, ...] | None = None
     dose_e_per_square_angstrom: tuple[float, ...] | None = None
+    listed: Listed | None = None
     notes: tuple[str, ...] = ()
     source: str = "an alignment"
 
@@ -130,13 +134,26 @@ class Alignment:
     def with_views(self, indices: Iterable[int]) -> "Alignment":
         """Return the alignment of the raw views at ``indices``, in that order."""
         kept = [int(view) for view in indices]
-        changed: dict[str, Any] = {
+        changed: dict[str, Any] = {"listed": None} | {
             name: tuple(values[view] for view in kept) for name in _PER_VIEW if (values := getattr(self, name)) is not None
         }
         if (order := changed.get("acquisition_order")) is not None:
             changed["acquisition_order"] = tuple(int(rank) for rank in np.argsort(np.argsort(order)))
         excluded = tuple(place for place, view in enumerate(kept) if view in self.excluded_views)
         return replace(self, matrices=self.matrices[kept], shifts_pixels=self.shifts_pixels[kept], excluded_views=excluded, **changed)
+
+    def in_stack(self, places: Sequence[int], num_views: int) -> "Alignment":
+        """Return the alignment of a stack of ``num_views`` in which these views have ``places``; the stack's others are excluded."""
+        # What stands at an excluded view counts nowhere: it repeats the first.
+        origins = [places.index(view) if view in places else 0 for view in range(num_views)]
+        left_out = [view for view in range(num_views) if view not in places or origins[view] in self.excluded_views]
+        changed: dict[str, Any] = {
+            name: tuple(values[row] for row in origins) for name in _PER_VIEW if (values := getattr(self, name)) is not None
+        }
+        if self.acquisition_order is not None:
+            changed["acquisition_order"] = tuple(int(rank) for rank in np.argsort(np.argsort(changed["acquisition_order"], kind="stable")))
+        changed |= {"matrices": self.matrices[origins], "shifts_pixels": self.shifts_pixels[origins]}
+        return replace(self, excluded_views=tuple(left_out), listed=None, **changed)
 
     def _refuse_numbers(self, matrices: np.ndarray, shifts: np.ndarray) -> None:
         for view in range(len(matrices)):

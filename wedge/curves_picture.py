@@ -71,7 +71,8 @@ def _shells(axis: Any, halves: "Evaluation | None") -> None:
     curve = halves.curves["halves"] if halves is not None else None
     if curve is None:
         return
-    names = [name for name in curve.series if not name.startswith("half-bit")]
+    # Of what a mask makes of them, the whole alone: names with a hyphen are of directions, or thresholds.
+    names = [name for name in curve.series if "-" not in name]
     for number, name in enumerate(names):
         axis.plot(curve.x, curve.series[name], color=_COLOURS[number % len(_COLOURS)], linewidth=2 if name == "whole" else 1, label=name)
     axis.plot(curve.x, curve.series["half-bit"], ":", color="black", label="half-bit of the whole")

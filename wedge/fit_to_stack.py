@@ -8,6 +8,7 @@ import numpy as np
 from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.angles import read_angles
+from wedge.listed_views import Views, places_in_stack
 from wedge.sources import match_views
 from wedge.stack_facts import StackFacts
 
@@ -35,8 +36,8 @@ def fit_to_stack(alignment: Alignment, facts: StackFacts, given: Path | None, no
     InputError
         If the alignment is of other views than the stack, or nobody knows the angles.
     """
-    count = facts.num_views
-    fitted = _as_many(alignment, count, facts.path, note)
+    alignment = _placed(alignment, facts, given, note)
+    fitted = _as_many(alignment, facts.num_views, facts.path, note)
     own = _own_angles(facts, alignment, given, note)
     if own is not None and fitted.tilt_angles_deg is not None:
         fitted = _in_order(fitted, own, facts.path, note)
@@ -49,6 +50,45 @@ def fit_to_stack(alignment: Alignment, facts: StackFacts, given: Path | None, no
     if offset:
         note(f"{offset:g} degrees are added to all tilt angles, as the files of {fitted.source} say")
     return fitted, tuple(angle + offset for angle in angles)
+
+
+def _placed(alignment: Alignment, facts: StackFacts, given: Path | None, note: Note) -> Alignment:
+    """Return an alignment that lists some of the views, or lists them in its own order, as one of all views of the stack."""
+    if alignment.listed is None or alignment.tilt_angles_deg is None:
+        return alignment
+    views = _known_views(facts, given)
+    found = places_in_stack(alignment.listed, alignment.tilt_angles_deg, views)
+    left_out = facts.num_views - alignment.num_views
+    if found is None and left_out > 0:
+        raise InputError(
+            f"{alignment.source} lists {alignment.num_views} tilts, and {facts.path} has {facts.num_views} views: which they are, neither"
+            f" their names nor their angles say beyond doubt; put the stack's .mdoc or .rawtlt beside it, or give a stack of these tilts"
+        )
+    if found is None or found[0] == tuple(range(facts.num_views)):
+        return alignment
+    places, how = found
+    few = f"lists {alignment.num_views} of {facts.num_views} views" if left_out else "is sorted otherwise than the views"
+    note(f"{alignment.source} {few} of {facts.path}: matched by {how}")
+    return alignment.in_stack(places, facts.num_views)
+
+
+def _known_views(facts: StackFacts, given: Path | None) -> Views:
+    count = facts.num_views
+    notes = facts.mdoc if facts.mdoc is not None and facts.mdoc.num_views == count else None
+    of_stack = facts.angles()
+    order = (None if facts.record is None else facts.record.acquisition_order) or (None if notes is None else notes.acquisition_order)
+    lists = [
+        None if given is None else read_angles(given),
+        None if notes is None or None in notes.tilt_angles_deg else tuple(angle for angle in notes.tilt_angles_deg if angle is not None),
+        None if of_stack is None else of_stack[1],
+    ]
+    return Views(
+        count,
+        facts.path.name,
+        tuple(name or "" for name in notes.frame_paths) if notes is not None else (),
+        tuple(order or ()),
+        tuple(angles for angles in lists if angles is not None and len(angles) == count),
+    )
 
 
 def _as_many(alignment: Alignment, count: int, stack: Path, note: Note) -> Alignment:

@@ -6,11 +6,15 @@ measured cone is every direction between the smallest and the largest tilt angle
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 
 Angles = Sequence[float] | np.ndarray
+
+BANDS = ((0.0, 0.125), (0.125, 0.25), (0.25, 0.5))
+"""Cycles per voxel; a shell or ring belongs to the band that holds its centre, upper ends included."""
 
 
 def frequency_grid(
@@ -100,6 +104,39 @@ def shell_index(shape: tuple[int, ...], real: bool = False, device: torch.device
         squared = squared + (axis.double() * longest) ** 2
     index = torch.floor(torch.sqrt(squared) + 0.5 - 1e-6).long()
     return index.clamp_max(number), number
+
+
+def friedel_weight(num_x: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return how often each column of a half spectrum stands in the whole one: ``(num_x // 2 + 1,)`` float64, 1 or 2."""
+    weight = torch.full((num_x // 2 + 1,), 2.0, dtype=torch.float64, device=device)
+    weight[0] = 1.0
+    if num_x % 2 == 0:
+        weight[-1] = 1.0
+    return weight
+
+
+def band_means(frequency: np.ndarray, correlation: np.ndarray) -> list[float]:
+    """Return the mean of a correlation over the shells of each of `BANDS`, those that are NaN left out; NaN where there is none."""
+    means = []
+    for low, high in BANDS:
+        inside = correlation[(frequency > low) & (frequency <= high)]
+        inside = inside[np.isfinite(inside)]
+        means.append(float(inside.mean()) if inside.size else math.nan)
+    return means
+
+
+def first_crossing(frequency: Sequence[float], excess: Sequence[float], start: float) -> float | None:
+    """Return where ``excess`` first turns negative, interpolated between shells; 0.5 where it never does, None if it is from the start.
+
+    ``start`` is the least frequency that is looked at; shells whose excess is NaN are passed over.
+    """
+    points = [(f, e) for f, e in zip(frequency, excess, strict=True) if f >= max(start - 1e-9, 1e-9) and math.isfinite(e)]
+    if not points or points[0][1] < 0:
+        return None
+    for (low, above), (high, below) in pairwise(points):
+        if below < 0:
+            return min(0.5, low + (high - low) * above / (above - below))
+    return 0.5
 
 
 def half_bit_threshold(n: torch.Tensor) -> torch.Tensor:

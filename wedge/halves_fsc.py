@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from wedge.data import Volume
 from wedge.errors import InputError
-from wedge.fourier import frequency_grid, half_bit_threshold, missing_mask, shell_index
+from wedge.fourier import first_crossing, frequency_grid, friedel_weight, half_bit_threshold, missing_mask, shell_index
 from wedge.intensity import common_shape
 from wedge.rings import edge_taper
 from wedge.slabs import chunk_rows, read_block, slab_ranges
@@ -90,20 +89,9 @@ class HalvesFsc:
         limit = curve.half_bit if threshold == "half-bit" else np.full_like(curve.correlation, FIXED_THRESHOLD)
         # Of fewer than two frequencies nothing can be said.
         known = np.where(curve.independent >= _LEAST_FREQUENCIES, curve.correlation, np.nan)
-        frequency = first_crossing(self.frequency, known - limit, 1 / min(self.shape))
+        frequency = first_crossing(self.frequency.tolist(), (known - limit).tolist(), 1 / min(self.shape))
         size = 1.0 if self.voxel_size_angstrom is None else self.voxel_size_angstrom
         return size / frequency if frequency else math.nan
-
-
-def first_crossing(frequency: "NDArray[np.float64]", excess: "NDArray[np.float64]", start: float) -> float | None:
-    """Return where ``excess`` first turns negative, interpolated between shells; 0.5 where it never does, None if it is from the start."""
-    points = [(f, e) for f, e in zip(frequency.tolist(), excess.tolist(), strict=True) if f >= max(start - 1e-9, 1e-9) and math.isfinite(e)]
-    if not points or points[0][1] < 0:
-        return None
-    for (low, above), (high, below) in pairwise(points):
-        if below < 0:
-            return min(0.5, low + (high - low) * above / (above - below))
-    return 0.5
 
 
 def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] | None = None) -> HalvesFsc:
@@ -130,12 +118,25 @@ def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] 
     Peak memory: four spectra of half the voxels, as complex64.
     """
     shape = common_shape([first, second])
+    taper = edge_taper(shape)
+    return correlate(
+        [windowed_spectrum(read_density(volume), taper, volume.name) for volume in (first, second)], taper, first, second, tilt_angles_deg
+    )
+
+
+def correlate(
+    spectra: Sequence[torch.Tensor],
+    window: "NDArray[np.float64]",
+    first: Volume,
+    second: Volume,
+    tilt_angles_deg: Sequence[float] | None = None,
+) -> HalvesFsc:
+    """Compare two spectra of `windowed_spectrum`; the volumes say the rest."""
+    shape = (int(window.shape[0]), int(window.shape[1]), int(window.shape[2]))
     known = [angle for volume in (first, second) for angle in volume.tilt_angles_deg or ()]
     angles = tilt_angles_deg if tilt_angles_deg is not None else known or None
-    taper = edge_taper(shape)
-    spectra = [_spectrum(volume, taper) for volume in (first, second)]
-    # What a taper blends is not independent: the equivalent number of frequencies falls by this.
-    share = float(np.square(taper).sum() ** 2 / (taper.size * (taper**4).sum())) / 2
+    # What a window blends is not independent: the equivalent number of frequencies falls by this.
+    share = float(np.square(window).sum() ** 2 / (window.size * (window**4).sum())) / 2
     index, number = shell_index(shape, real=True)
     sums = {name: np.zeros((4, number)) for name in _region_names(angles)}
     for start in range(0, shape[0], _BLOCK):
@@ -143,7 +144,7 @@ def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] 
         regions = _regions(shape, angles, block)
         a, b = (spectrum[block].to(torch.complex128) for spectrum in spectra)
         terms = ((a * b.conj()).real, a.abs().square(), b.abs().square(), torch.ones(a.shape, dtype=torch.float64))
-        weight = _friedel(shape[2])
+        weight = friedel_weight(shape[2])
         for name, inside in regions.items():
             counted = weight * inside
             for row, term in enumerate(terms):
@@ -182,15 +183,14 @@ def _regions(shape: tuple[int, int, int], angles: Sequence[float] | None, block:
     return masks
 
 
-def _friedel(num_x: int) -> torch.Tensor:
-    weight = torch.full((num_x // 2 + 1,), 2.0, dtype=torch.float64)
-    weight[0] = 1.0
-    if num_x % 2 == 0:
-        weight[-1] = 1.0
-    return weight
+def read_density(volume: Volume) -> "NDArray[np.float32]":
+    """Return all of a volume, ``(z, y, x)``.
 
-
-def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
+    Raises
+    ------
+    InputError
+        If a value is not finite.
+    """
     nz, ny, nx = (int(n) for n in volume.array.shape)
     density = np.empty((nz, ny, nx), dtype=np.float32)
     for rows in slab_ranges(ny, chunk_rows((nz, ny, nx))):
@@ -198,7 +198,18 @@ def _spectrum(volume: Volume, taper: "NDArray[np.float64]") -> torch.Tensor:
     finite = np.isfinite(density).all(axis=(0, 2))
     if not finite.all():
         raise InputError(f"NaN or infinite values in {volume.name}, y-row {int(np.argmin(finite))}: make it anew or mend it")
-    mean = float((density * taper).sum() / taper.sum())
-    if not float(np.abs(density - np.float32(mean)).max()) > 1e-6 * abs(mean):
-        raise InputError(f"the volume is constant, {mean:g} everywhere: {volume.name}; nothing can be compared with it")
-    return torch.fft.rfftn(torch.from_numpy(((density - mean) * taper).astype(np.float32)))
+    return density
+
+
+def windowed_spectrum(density: "NDArray[np.float32]", window: "NDArray[np.float64]", name: str) -> torch.Tensor:
+    """Return the half spectrum of a density, rid of its mean in the window, times the window.
+
+    Raises
+    ------
+    InputError
+        If it is constant.
+    """
+    mean = float((density * window).sum() / window.sum())
+    if not float(np.abs(density - np.float32(mean))[window > 0].max()) > 1e-6 * abs(mean):
+        raise InputError(f"the volume is constant, {mean:g} everywhere: {name}; nothing can be compared with it")
+    return torch.fft.rfftn(torch.from_numpy(((density - mean) * window).astype(np.float32)))

@@ -12,10 +12,10 @@ from wedge.contracts import Projector
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError
 from wedge.evaluate import Progress
-from wedge.fourier import voronoi_weights_rad
+from wedge.fourier import BANDS, band_means, voronoi_weights_rad
 from wedge.intensity import refuse_not_finite
-from wedge.rings import BANDS, RingSums, band_means, edge_taper, ring_sums
-from wedge.slabs import chunk_rows, read_sinograms, read_slices, slab_ranges
+from wedge.rings import RingSums, edge_taper, ring_sums
+from wedge.slabs import chunk_rows, read_sinograms, read_slices, read_weights, slab_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +25,15 @@ _SAME_ANGLE_DEG = 0.01
 
 @dataclass(frozen=True)
 class Views:
-    """Views of a series beside those that a volume predicts, ``(y, tilt, x)`` float32, and those of a box of density 1, ``(tilt, x)``."""
+    """Views of a series beside those that a volume predicts, ``(y, tilt, x)`` float32, and those of a box of density 1, ``(tilt, x)``.
+
+    ``weights`` ``(y, tilt, x)`` multiply the residuals of rays; None where all are 1.
+    """
 
     measured: "NDArray[np.float32]"
     predicted: "NDArray[np.float32]"
     box: "NDArray[np.float32]"
+    weights: "NDArray[np.float32] | None" = None
 
     def fitted(self, scale: float, density: float, offset: float) -> "NDArray[np.float32]":
         """Return the predicted views of ``scale * volume + density``, plus an offset."""
@@ -84,14 +88,16 @@ def predict_views(
 
     Notes
     -----
-    Both stacks are kept in main memory: rings go through whole views, the files through rows.
+    Both stacks, and weights where there are some, are kept in main memory: rings go through whole views, the files through rows.
     """
     num_rows = int(volume.array.shape[1])
     shape = (num_rows, tilts.geometry.num_tilts, tilts.geometry.detector_shape[1])
     num_z, _, num_x = (int(n) for n in volume.array.shape)
     with torch.no_grad():
         box = projector.project(torch.ones((1, num_z, num_x), device=device))[0].cpu().numpy()
-    views = Views(np.empty(shape, np.float32), np.empty(shape, np.float32), box)
+    views = Views(
+        np.empty(shape, np.float32), np.empty(shape, np.float32), box, None if tilts.weights is None else np.empty(shape, np.float32)
+    )
     with torch.no_grad():
         for rows in slab_ranges(num_rows, chunk_rows((num_z, num_rows, num_x))):
             slices, sinograms = read_slices(volume, rows.start, rows.stop), read_sinograms(tilts, rows.start, rows.stop)
@@ -99,6 +105,8 @@ def predict_views(
             refuse_not_finite(sinograms, tilts.name, rows)
             views.predicted[rows.start : rows.stop] = projector.project(torch.from_numpy(slices).to(device)).cpu().numpy()
             views.measured[rows.start : rows.stop] = sinograms
+            if views.weights is not None and (weights := read_weights(tilts, rows.start, rows.stop)) is not None:
+                views.weights[rows.start : rows.stop] = weights
             if on_progress is not None:
                 on_progress(len(rows))
     return views
@@ -113,13 +121,17 @@ def fit_on(views: Views, chosen: "NDArray[np.bool_]") -> tuple[float, float, flo
         If the chosen measured views are constant.
     """
     measured = views.measured[:, chosen].astype(np.float64)
-    if not measured.std() > 1e-12 * max(abs(measured.mean()), 1e-300):
+    # Squared, as the residuals that they multiply are.
+    counted = np.ones(()) if views.weights is None else np.square(views.weights[:, chosen].astype(np.float64))
+    seen = measured if views.weights is None else measured[counted > 0]
+    if not seen.size or not seen.std() > 1e-12 * max(abs(seen.mean()), 1e-300):
         raise InputError("the views are constant: nothing can be compared with them")
     predicted = views.predicted[:, chosen].astype(np.float64)
     box = np.broadcast_to(views.box[chosen].astype(np.float64), measured.shape)
     columns = (predicted, box, np.ones(()))
-    normal = np.array([[float((a * b).sum()) if np.ndim(a * b) else float(measured.size) for a in columns] for b in columns])
-    target = np.array([float((column * measured).sum()) for column in columns])
+    weighted = [column * counted for column in columns]
+    normal = np.array([[float((a * b).sum()) if np.ndim(a * b) else float(measured.size) for a in columns] for b in weighted])
+    target = np.array([float((column * measured).sum()) for column in weighted])
     size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     # What the views cannot tell apart, as a box as wide as the detector from an offset, is shared out.
     found = np.linalg.pinv(normal / size / size[:, None], rcond=1e-9) @ (target / size) / size
@@ -151,6 +163,7 @@ class ViewErrors:
         ``weight`` is plain, or ramp: power times frequency across the tilt axis, as views make up a volume. ``angular``: each view counts
         for the angle it stands for, the outermost for what lies beyond them as well.
         """
+        chosen = self._counting(chosen)
         if not chosen.any():
             return math.nan
         per_view = self._angular_weights(chosen) if angular else np.ones(int(chosen.sum()))
@@ -159,6 +172,7 @@ class ViewErrors:
 
     def noise_error(self, chosen: "NDArray[np.bool_]", weight: str = "plain") -> float:
         """Return the error of the chosen views that noise alone makes: that of a volume without any."""
+        chosen = self._counting(chosen)
         if not chosen.any():
             return math.nan
         noise = self.noise_power * getattr(self.rings, f"count_{weight}") * int(chosen.sum())
@@ -166,6 +180,7 @@ class ViewErrors:
 
     def correlation(self, chosen: "NDArray[np.bool_]") -> "NDArray[np.float64]":
         """Return the Fourier ring correlation, ``(ring,)``, the mean over the chosen views; NaN in empty rings."""
+        chosen = self._counting(chosen)
         with np.errstate(invalid="ignore", divide="ignore"):
             each = self.rings.cross[chosen] / np.sqrt(self.rings.predicted[chosen] * self.rings.measured[chosen])
         each = np.where(self.rings.predicted[chosen] > 0, each, 0.0)
@@ -174,11 +189,16 @@ class ViewErrors:
 
     def limit(self, chosen: "NDArray[np.bool_]") -> "NDArray[np.float64]":
         """Return the correlation that the noise-free truth would have with the chosen views, ``(ring,)``."""
+        chosen = self._counting(chosen)
         if not chosen.any():
             return np.full(self.rings.count.shape, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             share = 1 - self.noise_power * self.rings.count / self.rings.measured[chosen]
         return np.asarray(np.sqrt(np.clip(share, 0, 1)).mean(axis=0))
+
+    def _counting(self, chosen: "NDArray[np.bool_]") -> "NDArray[np.bool_]":
+        """Return which of the chosen views have a ray that counts."""
+        return np.asarray(chosen & (self.rings.measured_plain > 0))
 
     def _angular_weights(self, chosen: "NDArray[np.bool_]") -> "NDArray[np.float64]":
         angles = self.tilt_angles_deg[chosen]
@@ -206,15 +226,18 @@ def _mean(values: "NDArray[np.float64]") -> float:
 def errors_of(views: Views, tilts: TiltSeries, unseen: "NDArray[np.bool_]", noise_power: float) -> ViewErrors:
     """Return the errors of all views after one fit of intensities on the views that the volume has seen; on all where it has seen none."""
     scale, density, offset = fit_on(views, ~unseen if not unseen.all() else unseen)
-    rings = ring_sums(views.fitted(scale, density, offset), views.measured, offset, edge_taper(tilts.geometry.detector_shape))
+    fitted, taper = views.fitted(scale, density, offset), edge_taper(tilts.geometry.detector_shape)
+    rings = ring_sums(fitted, views.measured, offset, taper, views.weights)
     return ViewErrors(np.asarray(tilts.geometry.tilt_angles_deg), unseen, rings, noise_power)
 
 
 def measured_noise(tilts: TiltSeries) -> dict[str, Any]:
     """Return ``power`` of white noise in a pixel of the views, and ``signal_to_noise``; power 0 where signal fills the whole band."""
-    from wedge.fit.normalization import sample_rows
+    from wedge.fit.normalization import sample_rows, sample_weights
     from wedge.fit.spectrum import NOISE_FREE, measure
 
     spectrum = measure(sample_rows(tilts), tilts.geometry)
     ratio = spectrum.signal_to_noise
-    return {"power": spectrum.noise_variance if ratio < NOISE_FREE else 0.0, "signal_to_noise": ratio}
+    # What is led over into rays of weight 0 has hardly any noise.
+    seen = max(float((sample_weights(tilts) > 0).mean()), 1e-3)
+    return {"power": spectrum.noise_variance / seen if ratio < NOISE_FREE else 0.0, "signal_to_noise": ratio}

@@ -142,10 +142,10 @@ def _plan_aligned(facts: StackFacts, reading: Reading, read: Alignment, files: t
         note(message)
     fitted, angles = fit_to_stack(read, facts, reading.angles, note)
     size = facts.pixel_size(reading.voxel_size_angstrom, fitted, note)
-    left_out = tuple(sorted({*fitted.excluded_views, *reading.exclude_views}))
+    left_out = tuple(sorted({*fitted.excluded_views, *(reading.exclude_views or ())}))
     if fitted.excluded_views:
-        also = " and --exclude-views" if reading.exclude_views else ""
-        note(f"left out are the views {', '.join(str(view) for view in left_out)} (places from 0), as {fitted.source}{also} want")
+        also = " and --exclude-views want" if reading.exclude_views else ""
+        note(f"left out are the views {', '.join(str(view) for view in left_out)} (places from 0), as {fitted.source}{also or ' wants'}")
     raw = formats.open_tilts(
         facts.path,
         angles=angles,

@@ -25,8 +25,12 @@ from wedge.hookspecs import hookimpl
 _LAZY = {
     "FieldBox": "wedge.lattice",
     "Lattice": "wedge.lattice",
+    "BANDS": "wedge.fourier",
+    "band_means": "wedge.fourier",
     "crowther_frequency": "wedge.fourier",
+    "first_crossing": "wedge.fourier",
     "frequency_grid": "wedge.fourier",
+    "friedel_weight": "wedge.fourier",
     "half_bit_threshold": "wedge.fourier",
     "missing_mask": "wedge.fourier",
     "otsu_threshold": "wedge.threshold",

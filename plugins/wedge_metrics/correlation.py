@@ -1,14 +1,11 @@
 """Sums over Fourier shells, and the correlations, bands and resolutions that follow from them."""
 
 import math
-from itertools import pairwise
 
 import torch
 
-from wedge.plugin_api import Curve, MetricContext, half_bit_threshold
+from wedge.plugin_api import BANDS, Curve, MetricContext, band_means, first_crossing, half_bit_threshold
 
-BANDS = ((0.0, 0.125), (0.125, 0.25), (0.25, 0.5))
-"""Cycles per voxel; a shell belongs to the band that holds its centre, upper ends included."""
 THRESHOLDS = (0.143, 0.5)
 _NO_POWER = 1e-20
 
@@ -72,15 +69,6 @@ def regions_of(context: MetricContext) -> tuple[str, ...]:
     return ("whole",) if context.tilt_angles_deg is None else ("whole", "cone", "wedge")
 
 
-def friedel_weight(num_x: int, device: torch.device) -> torch.Tensor:
-    """Return how often each column of a half spectrum stands in the whole one: ``(x // 2 + 1,)`` float64, 1 or 2."""
-    weight = torch.full((num_x // 2 + 1,), 2.0, dtype=torch.float64, device=device)
-    weight[0] = 1.0
-    if num_x % 2 == 0:
-        weight[-1] = 1.0
-    return weight
-
-
 def finite_mean(values: torch.Tensor) -> float:
     """Return the mean of what is not NaN; NaN where nothing is."""
     kept = values[torch.isfinite(values)]
@@ -91,8 +79,7 @@ def band_values(frequencies: torch.Tensor, correlations: dict[str, torch.Tensor]
     """Return the mean correlation of the shells of each band, as ``region-low-high``; bands without a shell are left out."""
     values = {}
     for region, correlation in correlations.items():
-        for low, high in BANDS:
-            mean = finite_mean(correlation[(frequencies > low) & (frequencies <= high)])
+        for (low, high), mean in zip(BANDS, band_means(frequencies.numpy(), correlation.numpy()), strict=True):
             if math.isfinite(mean):
                 values[f"{region}-{low:g}-{high:g}"] = mean
     return values
@@ -107,13 +94,11 @@ def resolutions(
     voxels where it never does. The search starts at one period over the ``shortest`` side: below it there are no frequencies along that
     axis, and shells of a thin volume hold few of any. Where the first of these shells is below already, there is none.
     """
-    searched = frequencies >= 1 / shortest - 1e-9
-    frequencies, correlation, count = frequencies[searched], correlation[searched], count[searched]
     unit, size = ("voxels", 1.0) if voxel_size_angstrom is None else ("angstrom", voxel_size_angstrom)
     thresholds = {f"{value:g}": torch.full_like(frequencies, value) for value in THRESHOLDS} | {"half-bit": half_bit_threshold(count)}
     values, nyquist, unresolved = {}, [], []
     for name, threshold in thresholds.items():
-        frequency = _first_crossing(frequencies, correlation - threshold)
+        frequency = first_crossing(frequencies.tolist(), (correlation - threshold).tolist(), 1 / shortest)
         if frequency is None:
             unresolved.append(name)
             continue
@@ -126,16 +111,6 @@ def resolutions(
     if unresolved:
         notes.append(f"below {', '.join(unresolved)} from the start: no resolution")
     return values, "; ".join(notes)
-
-
-def _first_crossing(frequencies: torch.Tensor, excess: torch.Tensor) -> float | None:
-    points = [(f, e) for f, e in zip(frequencies.tolist(), excess.tolist(), strict=True) if f > 0 and math.isfinite(e)]
-    if not points or points[0][1] < 0:
-        return None
-    for (low, above), (high, below) in pairwise(points):
-        if below < 0:
-            return min(0.5, low + (high - low) * above / (above - below))
-    return 0.5
 
 
 def curve_of(frequencies: torch.Tensor, correlations: dict[str, torch.Tensor], count: torch.Tensor) -> Curve:

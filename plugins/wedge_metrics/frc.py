@@ -2,8 +2,8 @@
 
 import torch
 
-from wedge.plugin_api import MetricContext, MetricResult, frequency_grid, missing_mask
-from wedge_metrics.correlation import ShellSums, band_values, curve_of, finite_mean, friedel_weight, regions_of, resolutions
+from wedge.plugin_api import MetricContext, MetricResult, frequency_grid, friedel_weight, missing_mask
+from wedge_metrics.correlation import ShellSums, band_values, curve_of, finite_mean, regions_of, resolutions
 
 
 class Frc:

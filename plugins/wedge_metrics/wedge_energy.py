@@ -4,8 +4,7 @@ import math
 
 import torch
 
-from wedge.plugin_api import MetricContext, MetricResult, missing_mask
-from wedge_metrics.correlation import friedel_weight
+from wedge.plugin_api import MetricContext, MetricResult, friedel_weight, missing_mask
 
 
 class WedgeEnergy:

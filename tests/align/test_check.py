@@ -8,6 +8,7 @@ from wedge.align.candidates import Hand, candidates, hands
 from wedge.align.check import Fit, _Trial, check_geometry
 from wedge.align.correct import compare_hands, corrected
 from wedge.align.levels import read_views
+from wedge.align.refine import AlignSettings, align
 from wedge.align.transforms import ViewTransforms
 from wedge.data import Volume
 from wedge.errors import InputError
@@ -32,6 +33,20 @@ def with_array(series, array):
 def one_side_mirrored(series, axis):
     negative = np.asarray(series.geometry.tilt_angles_deg) < 0
     return with_array(series, np.where(negative[:, None, None], np.flip(series.array, axis), series.array))
+
+
+def test_what_was_measured_on_rays_without_weight_matters_neither_to_the_check_nor_to_alignment(make_series, build_projector):
+    series = make_series(shape=SMALL, count=7)
+    weights = np.ones(series.array.shape, np.float32)
+    weights[2, 8:12, 10:14] = 0
+    weights[5, 3:6, 20:30] = 0
+    found = []
+    for array in (series.array, series.array + np.where(weights == 0, 1e5, 0).astype(np.float32)):
+        masked = replace(series, array=array, weights=weights)
+        check = check_geometry(masked, build_projector, max_offset_pixels=1.0)
+        moves = align(masked, build_projector, settings=AlignSettings(rounds=1)).transforms
+        found.append(([fit.error for fit in check.fits], moves.dx_pixels.tolist(), moves.dy_pixels.tolist(), moves.rotation_deg.tolist()))
+    assert found[0] == found[1]
 
 
 def test_a_right_geometry_fits_as_given(make_series, check):

@@ -48,6 +48,70 @@ def test_halves_are_fits_of_every_other_view_that_is_fitted_with_the_settings_of
     assert not np.array_equal(read("even.zarr"), read("odd.zarr"))
 
 
+@pytest.mark.parametrize("method", ["network", "adaptive"])
+def test_a_half_is_made_again_alone_from_its_record(folder: Path, wedge, method: str) -> None:
+    some = ["--method", method, *QUICK[2:], "--hold-out-views", "extremes", "--crop-y", "2", "9"]
+    assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *some, *HALVES).code == 0
+    for name in ("v.zarr", "v.zarr.run", "even.zarr.run", "odd.zarr.run"):
+        shutil.rmtree(name)
+    for name in ("even.zarr", "odd.zarr"):
+        done = wedge("reconstruct", "tilts.zarr", "-o", "again.zarr", "--config", name, "--overwrite")
+        assert done.code == 0, done.err
+        assert "a half of v.zarr: this half alone is made again" in done.err
+        assert np.array_equal(read("again.zarr"), read(name))
+        first, second = (store.open_volume(each).provenance for each in (name, "again.zarr"))
+        assert all(first[key] == second[key] for key in ("config", "views", "half_of", "half"))
+    if method == "adaptive":
+        return
+    # The copy of a copy is the half too, and settings of its own can be given.
+    assert wedge("reconstruct", "tilts.zarr", "-o", "copy.zarr", "--config", "again.zarr", "--passes", "1").code == 0
+    assert store.open_volume("copy.zarr").provenance["config"]["fit"]["passes"] == 1
+    assert not np.array_equal(read("copy.zarr"), read("odd.zarr"))
+
+
+def test_a_half_of_aligned_views_is_made_again_of_views_that_moved_alike(folder: Path, wedge) -> None:
+    tilts = store.open_tilts("tilts.zarr")
+    shaken = np.asarray(tilts.array[:])
+    shaken[::4] = np.roll(shaken[::4], 2, axis=2)
+    with store.create_tilts("shaken.zarr", tilts.geometry) as writer:
+        writer.write_rows(0, shaken.transpose(1, 0, 2))
+        writer.commit({})
+    assert wedge("reconstruct", "shaken.zarr", "-o", "v.zarr", *QUICK, *HALVES, "--refine-alignment").code == 0
+    assert any(store.open_volume("odd.zarr").provenance["half"]["alignment"]["dx_pixels"])
+    for name in ("v.zarr.run", "odd.zarr.run"):
+        shutil.rmtree(name)
+    assert wedge("reconstruct", "shaken.zarr", "-o", "again.zarr", "--config", "odd.zarr").code == 0
+    assert np.array_equal(read("again.zarr"), read("odd.zarr"))
+
+
+def test_a_half_made_again_goes_on_where_it_was_stopped(folder: Path, wedge, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *QUICK, *HALVES).code == 0
+    from wedge.fit import reconstruct as module
+
+    original = module.run_fit
+
+    def stopping(fit, progress, *, stop: StopRequest, **options):
+        stop.reason = "SIGTERM"
+        return original(fit, progress, stop=stop, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "run_fit", stopping)
+        assert wedge("reconstruct", "tilts.zarr", "-o", "again.zarr", "--config", "odd.zarr").code == 75
+    assert wedge("reconstruct", "tilts.zarr", "-o", "again.zarr", "--resume").code == 0
+    assert np.array_equal(read("again.zarr"), read("odd.zarr"))
+    assert store.open_volume("again.zarr").provenance["half"] == store.open_volume("odd.zarr").provenance["half"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [(["--views", "all"], "options of reading"), (["--half", "tilts.zarr"], "leave --half"), (HALVES, "is of a whole")],
+)
+def test_a_half_is_made_again_of_its_own_views_or_not_at_all(folder: Path, wedge, options: list[str], says: str) -> None:
+    assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *QUICK, "--halves", "first.zarr", "second.zarr").code == 0
+    told = wedge("reconstruct", "tilts.zarr", "-o", "again.zarr", "--config", "first.zarr", *options)
+    assert (told.code, says in told.error) == (2, True), told.err
+
+
 @pytest.mark.parametrize("lost", [["odd.zarr"], ["even.zarr", "odd.zarr"]])
 def test_resuming_makes_what_is_missing_as_it_would_have_been(folder: Path, wedge, lost: list[str]) -> None:
     assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *QUICK, *HALVES).code == 0

@@ -196,6 +196,8 @@ def test_crops_are_those_of_the_aligned_views(wedge, raw, tmp_path):
     assert (cropped.detector_shape, cropped.volume_shape) == ((4, 12), (12, 4, 5))
     assert cropped.volume_centre_pixels == (0.0, -0.5)  # columns 3 to 7 of 12
     assert np.array_equal(values(tmp_path / "c.zarr"), values(tmp_path / "b.zarr")[:, 2:6])
+    assert wedge("import", raw, "-o", tmp_path / "d.zarr", "--bin", 2, "--crop-y", 4, "end").code == 0
+    assert np.array_equal(values(tmp_path / "d.zarr"), values(tmp_path / "b.zarr")[:, 2:])
 
 
 @pytest.mark.parametrize("pixel", [0.0, 1.0])

@@ -73,3 +73,31 @@ def test_masks_are_told_by_info_and_lost_with_a_word_in_mrc(wedge, tilts, tmp_pa
     assert store.open_tilts(tmp_path / "again.zarr").weights is not None
     for command in (["preprocess", tilts, "-o", tmp_path / "out.mrc", *gold], ["export", tmp_path / "out.zarr", "-o", tmp_path / "e.mrc"]):
         assert "weights are not written" in wedge(*command).err
+
+
+def test_bad_pixels_are_looked_for_before_views_are_binned(wedge, tmp_path) -> None:
+    draws = np.random.default_rng(0)
+    views = draws.normal(size=(9, 32, 40)).astype(np.float32)
+    places = [(view, 5 + 3 * view, 4 + 4 * view) for view in range(8)]
+    for view, y, x in places:
+        views[view, y, x] += 12
+    weights = np.ones(views.shape, np.float32)
+    weights[3, 10:14, 20:24] = 0
+    with store.create_tilts(tmp_path / "raw.zarr", GEOMETRY, weighted=True) as writer:
+        writer.write_rows(0, views.transpose(1, 0, 2))
+        writer.write_weights(0, weights.transpose(1, 0, 2))
+        writer.commit({})
+    part = ["--crop-y", 1, 30, "--exclude-views", "8"]
+    once = wedge("preprocess", tmp_path / "raw.zarr", "-o", tmp_path / "once.zarr", "--hot-pixels", "--bin", 4, *part, "--thickness", 3)
+    assert once.code == 0, once.err
+    assert once.err.count("hot pixels: ") == once.err.count("hot pixels: 8 pixels in single views") == 1
+    assert wedge("preprocess", tmp_path / "raw.zarr", "-o", tmp_path / "fine.zarr", "--hot-pixels", *part).code == 0
+    assert wedge("import", tmp_path / "fine.zarr", "-o", tmp_path / "twice.zarr", "--bin", 4, "--thickness", 3).code == 0
+    first, second = (store.open_tilts(tmp_path / name) for name in ("once.zarr", "twice.zarr"))
+    assert first.geometry == second.geometry
+    np.testing.assert_allclose(first.array[:], second.array[:], atol=1e-6)
+    assert np.array_equal(first.weights[:], second.weights[:])
+    # After binning none of them stands out: all eight would have stayed.
+    assert wedge("import", tmp_path / "raw.zarr", "-o", tmp_path / "coarse.zarr", "--bin", 4, *part).code == 0
+    late = wedge("preprocess", tmp_path / "coarse.zarr", "-o", tmp_path / "late.zarr", "--hot-pixels")
+    assert "hot pixels: 0 pixels in single views" in late.err

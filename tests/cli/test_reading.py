@@ -52,6 +52,39 @@ def test_a_fit_of_a_part_repeats_from_its_record(wedge: Callable, tilts: Path, t
     np.testing.assert_allclose(values(tmp_path / "b.zarr"), values(tmp_path / "a.zarr"), atol=1e-6)
 
 
+def test_what_a_record_says_of_reading_can_be_taken_back(wedge: Callable, tilts: Path, tmp_path: Path) -> None:
+    part = ("--crop-x", 10, 30, "--crop-y", 2, "end", "--views", "even", "--exclude-views", "0", "--tilt-range", -50, 50, "--bin", 2)
+    quick = ("--passes", 2, "--tune", "none", "--method", "network")
+    whole = ("--crop-x", 0, "end", "--crop-y", 0, "end", "--views", "all", "--exclude-views", "none", "--tilt-range", -180, 180, "--bin", 1)
+    assert wedge("reconstruct", tilts, "-o", tmp_path / "a.zarr", *part, *quick).code == 0
+    assert values(tmp_path / "a.zarr").shape == (6, 9, 10)
+    assert wedge("reconstruct", tilts, "-o", tmp_path / "b.zarr", "--config", tmp_path / "a.zarr", *whole).code == 0
+    assert values(tmp_path / "b.zarr").shape == (12, 20, 40)
+    record = store.open_volume(tmp_path / "b.zarr").provenance
+    assert (record["config"]["input"], record["views"]["seen_places"]) == ({}, list(range(15)))
+    # Only what is taken back is: the rest is as recorded.
+    some = ("--crop-y", 0, "end", "--views", "all")
+    assert wedge("reconstruct", tilts, "-o", tmp_path / "d.zarr", "--config", tmp_path / "a.zarr", *some).code == 0
+    assert values(tmp_path / "d.zarr").shape == (6, 10, 10)
+    record = store.open_volume(tmp_path / "d.zarr").provenance["config"]["input"]
+    assert record == {"crop_x": [10, 30], "exclude_views": [0], "tilt_range": [-50.0, 50.0], "bin": 2}
+
+
+def test_a_whole_series_by_name_is_the_whole_series_everywhere(wedge: Callable, tilts: Path, tmp_path: Path) -> None:
+    whole = ("--crop-x", 0, "end", "--crop-y", 0, "end", "--views", "all", "--exclude-views", "none", "--bin", 1)
+    for command, opened in (("fbp", store.open_volume), ("import", store.open_tilts)):
+        for name, options in (("silent", ()), ("whole", whole)):
+            assert wedge(command, tilts, "-o", tmp_path / f"{command}-{name}.zarr", *options).code == 0
+        assert np.array_equal(*(opened(tmp_path / f"{command}-{name}.zarr").array[:] for name in ("silent", "whole")))
+    # Transforms of a part are refused, and the whole is no part.
+    quick = ("--finest", 8, "--rounds", 1, "--alignment-out", tmp_path / "a.xf")
+    assert wedge("align", tilts, "-o", tmp_path / "align.zarr", *quick, *whole).code == 0
+    told = wedge("fbp", tilts, "-o", tmp_path / "no.zarr", "--crop-x", 3, "last")
+    assert (told.code, "expected a first pixel and the one after the last, or end" in told.error) == (2, True)
+    assert wedge("fbp", tilts, "-o", tmp_path / "end.zarr", "--crop-x", 30, "end", "--crop-y", 12, "end").code == 0
+    assert values(tmp_path / "end.zarr").shape == (12, 8, 10)
+
+
 @pytest.mark.parametrize("command", ["import", "export", "fbp", "reconstruct", "plan", "evaluate"])
 def test_every_command_that_reads_a_series_has_the_options(wedge: Callable, command: str) -> None:
     text = wedge(command, "--help").out

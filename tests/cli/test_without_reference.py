@@ -96,6 +96,25 @@ def test_halves_are_told_by_direction_in_angstrom_or_voxels_and_drawn(folder: Pa
     assert "halves.whole-resolution-0.143-voxels" in evaluated(wedge, "--halves", "e2.zarr", "o2.zarr")["halves"]["values"]
 
 
+def test_a_mask_is_told_beside_what_is_told_without_it(folder: Path, wedge) -> None:
+    assert wedge("fbp", "tilts.zarr", "-o", "f.zarr", "--halves", "e.zarr", "o.zarr").code == 0
+    before = evaluated(wedge, "--halves", "e.zarr", "o.zarr")["halves"]["values"]
+    inside = np.zeros(store.open_volume("e.zarr").array.shape, np.float32)
+    inside[1:-1, 2:-2, 3:-3] = 1
+    write_volume("m.zarr", inside)
+    done = wedge("evaluate", "--halves", "e.zarr", "o.zarr", "--mask", "m.zarr", "--curves", "c.json", "--picture", "p.png")
+    assert done.code == 0, done.err
+    rows = [line.split("  ")[0] for line in done.out.splitlines()]
+    assert [row for row in rows if row.startswith(("masked", "random", "corrected"))] == [
+        "masked", "random", *("corrected" + end for end in ("", " z", " y", " x", " cone", " wedge"))
+    ]  # fmt: skip
+    found = evaluated(wedge, "--halves", "e.zarr", "o.zarr", "--mask", "m.zarr")["halves"]
+    assert {name: found["values"][name] for name in before} == before
+    assert {"halves.masked", "halves.random", "halves.corrected", "halves.corrected.z"} <= found["values"].keys()
+    assert "halves.corrected-whole-resolution-0.143-angstrom" in found["values"]
+    assert "random phases from" in found["notes"]["halves"]
+
+
 def test_spread_is_of_seeds_alone(folder: Path, wedge) -> None:
     for seed in (0, 1):
         assert wedge("reconstruct", "tilts.zarr", "-o", f"{seed}.zarr", *QUICK, "--perturbation", "0.5", "--seed", seed).code == 0
@@ -117,6 +136,9 @@ def test_spread_is_of_seeds_alone(folder: Path, wedge) -> None:
         (["f.zarr", "--tilts", "tilts.zarr", "--unseen-views", "77"], 2, "names view 77"),
         (["f.zarr", "--reference", "f.zarr", "--unseen-views", "1"], 2, "give --tilts too"),
         (["--halves", "f.zarr", "tilts.zarr"], 3, "is a tilt series"),
+        (["f.zarr", "--tilts", "tilts.zarr", "--mask", "f.zarr"], 2, "give --halves"),
+        (["--halves", "f.zarr", "f.zarr", "--mask", "f.zarr"], 3, "expected 0 without and 1 within"),
+        (["--halves", "f.zarr", "f.zarr", "--mask", "missing.zarr"], 3, "missing.zarr"),
         (["--halves", "f.zarr", "missing.zarr"], 3, "missing.zarr"),
     ],
 )

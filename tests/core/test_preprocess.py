@@ -13,6 +13,7 @@ from wedge.preprocess.gold_fill import bead_mask
 from wedge.preprocess.hot_pixels import replace_bad_pixels
 from wedge.preprocess.intensity import normalize_views
 from wedge.preprocess.taper import taper_edges
+from wedge.spheres import chords, make_spheres
 
 SHAPE = (24, 40, 48)
 RADIUS = 3.0
@@ -66,6 +67,50 @@ def test_a_gain_and_an_offset_of_each_view_are_taken_back() -> None:
     views = (one * gains[:, None, None] + offsets[:, None, None]).astype(np.float32)
     normalize_views(views, GEOMETRY, "mass")
     assert views == pytest.approx(np.broadcast_to(np.median(gains) * one, views.shape), abs=1e-3)
+
+
+def crowded_views(background: np.ndarray, noise: float = 0.0) -> tuple[TiltGeometry, np.ndarray]:
+    """Return views of a thick slab, full of spheres, that goes on beyond them: the more tilted, the less background is to be seen."""
+    wide = TiltGeometry(tuple(np.linspace(-60, 60, len(background))), (96, 96), (64, 96, 288))
+    views = chords(make_spheres((64, 96, 288), 0), wide, 0, 96).transpose(1, 0, 2)
+    views = views + noise * views.std() * np.random.default_rng(0).normal(size=views.shape)
+    return wide.with_volume((64, 96, 96), 1.0, (0.0, 0.0)), (views + background[:, None, None]).astype(np.float32)
+
+
+def test_crowded_views_take_the_background_on_which_the_others_agree() -> None:
+    gains = np.random.default_rng(1).uniform(0.6, 1.4, 15)
+    geometry, views = crowded_views(np.zeros(15))
+    views *= gains[:, None, None].astype(np.float32)
+    found = normalize_views(views, geometry, "slab")
+    assert found.borrowed
+    assert 0 < found.crowded.sum() < 8
+    left = gains * found.factors
+    assert left / np.median(left) == pytest.approx(np.ones(15), abs=0.15)
+
+
+def test_crowded_views_are_not_multiplied_where_no_background_is_known(tmp_path: Path, capsys) -> None:
+    geometry, views = crowded_views(np.zeros(15), noise=1.0)
+    before = views.copy()
+    found = normalize_views(views, geometry, "slab")
+    assert found.crowded.all()
+    assert not found.borrowed
+    assert (found.factors == 1).all()
+    # Nothing but one constant is taken from them.
+    assert np.ptp(before - views) < 1e-3
+    with store.create_tilts(tmp_path / "in.zarr", geometry) as writer:
+        writer.write_rows(0, before.transpose(1, 0, 2))
+        writer.commit({})
+    assert run(["preprocess", str(tmp_path / "in.zarr"), "-o", str(tmp_path / "out.zarr"), "--normalize", "slab"]) == 0
+    assert (
+        "in 15 views (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14) the background is hardly visible: they are"
+        in capsys.readouterr().err
+    )
+    # Where backgrounds differ from view to view, nobody knows those of the crowded ones.
+    geometry, views = crowded_views(np.random.default_rng(2).uniform(-200, 200, 15))
+    found = normalize_views(views, geometry, "slab")
+    assert found.crowded.any()
+    assert not found.borrowed
+    assert (found.factors[found.crowded] == 1).all()
 
 
 @pytest.mark.parametrize("cycles", [3, 12])

@@ -123,3 +123,85 @@ def test_views_that_are_constant_are_refused() -> None:
     tilts = series(density())
     with pytest.raises(InputError, match="the views are constant"):
         evaluate_views(seen(density()), replace(tilts, array=np.ones_like(tilts.array)), Sums(), PLACES)
+
+
+def hidden_rays(seed: int = 4) -> np.ndarray:
+    """Return weights with a hole of some pixels in each view."""
+    holes = np.ones((len(ANGLES), 24, 30), np.float32)
+    draws = np.random.default_rng(seed)
+    for view in range(len(ANGLES)):
+        y, x = draws.integers(4, 18, 2)
+        holes[view, y : y + 4, x : x + 4] = 0
+    return holes
+
+
+class Beads(Sums):
+    """Predictions that are wrong where rays are hidden, and only there."""
+
+    def __init__(self, hidden: np.ndarray, height: float) -> None:
+        super().__init__()
+        self._added = torch.from_numpy(height * hidden.transpose(1, 0, 2)).float()
+        self._rows = 0
+
+    def project(self, slices: torch.Tensor) -> torch.Tensor:
+        found = super().project(slices)
+        if len(found) == 1:  # the box
+            return found
+        self._rows += len(found)
+        return found + self._added[self._rows - len(found) : self._rows]
+
+
+def test_rays_without_weight_do_not_count_whatever_was_measured_or_is_predicted_there() -> None:
+    weights = hidden_rays()
+    tilts = replace(series(density(), noise=0.2), weights=weights)
+    spoiled = tilts.array + np.where(weights == 0, 1e4, 0).astype(np.float32)
+    volume = seen(density())
+    found = [
+        evaluate_views(volume, replace(tilts, array=array), Beads(weights == 0, height), PLACES).values
+        for array, height in ((tilts.array, 0.0), (spoiled, 0.0), (tilts.array, 50.0))
+    ]
+    assert found[0] == found[1]
+    assert found[2] == pytest.approx(found[0], rel=1e-5)
+    # Without weights both would have counted.
+    bare = replace(tilts, weights=None)
+    assert evaluate_views(volume, bare, Beads(weights == 0, 50.0), PLACES).values["score"] > 1.5 * found[0]["score"]
+
+
+def test_weights_of_one_change_nothing_and_a_view_without_any_is_as_if_it_were_not_there() -> None:
+    tilts = series(density(), noise=0.2)
+    plain = evaluate_views(seen(density(1)), tilts, Sums(), PLACES).values
+    ones = np.ones(tilts.array.shape, np.float32)
+    assert evaluate_views(seen(density(1)), replace(tilts, weights=ones), Sums(), PLACES).values == pytest.approx(plain, rel=1e-6)
+    ones[1] = 0  # 60 degrees, the one unseen view beyond the others
+    without = evaluate_views(seen(density(1)), replace(tilts, weights=ones), Sums(), PLACES).values
+    inner = evaluate_views(seen(density(1)), tilts, Sums(), PLACES).values
+    assert without["unseen.error"] == pytest.approx(inner["inner.error"], rel=1e-6)
+    assert without["unseen.frc"] == pytest.approx(inner["inner.frc"], rel=1e-6)
+
+
+def test_residuals_are_multiplied_by_the_weights_of_their_rays() -> None:
+    measured, predicted = (np.random.default_rng(seed).normal(size=(12, 3, 16)) for seed in (0, 1))
+    weights = np.random.default_rng(2).uniform(0.2, 1, measured.shape)
+    flat = np.ones((12, 16))
+    sums = ring_sums(predicted, measured, 0.5, flat, weights)
+    counted = np.square(weights)
+    assert sums.difference_plain / sums.measured_plain == pytest.approx(
+        (counted * (measured - predicted) ** 2).sum(axis=(0, 2)) / (counted * (measured - 0.5) ** 2).sum(axis=(0, 2))
+    )
+
+
+def test_holes_do_not_correlate_by_themselves() -> None:
+    """Views and predictions with slow waves alone in common: the fast rings stay without correlation, though both are hidden alike."""
+    draws = np.random.default_rng(0)
+    y, x = np.mgrid[:64, :64]
+    slow = 30 * np.stack([np.cos(2 * np.pi * (x + y * view) / 64) for view in range(6)], axis=1)
+    measured = slow + draws.normal(size=slow.shape)
+    weights = np.ones(slow.shape)
+    for view in range(6):
+        for _ in range(8):
+            top, left = draws.integers(4, 56, 2)
+            weights[top : top + 4, view, left : left + 4] = 0
+    sums = ring_sums(slow + 0.3 * draws.normal(size=slow.shape), measured, 0.0, edge_taper((64, 64)), weights)
+    fast = (sums.frequency > 0.25) & (sums.frequency <= 0.5)
+    correlation = sums.cross[:, fast].sum() / np.sqrt(sums.predicted[:, fast].sum() * sums.measured[:, fast].sum())
+    assert abs(correlation) < 0.1

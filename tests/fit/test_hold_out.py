@@ -9,11 +9,11 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import UsageError
-from wedge.fit.hold_out import every_other, views_to_hold_out, without_held_out
+from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.reconstruct import reconstruct
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.settings import resolve_plugins, validate
-from wedge.formats.views import places_in_stack, select_views, views_of
+from wedge.formats.views import every_other, places_in_stack, select_views, views_of
 from wedge.formats.window import window
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -117,7 +117,7 @@ def test_some_views_are_always_left(tilts):
 
 
 def test_halves_are_every_other_view_by_angle(tilts):
-    even, odd = every_other(tilts, 0), every_other(tilts, 1)
+    even, odd = every_other(tilts.geometry.tilt_angles_deg, 0), every_other(tilts.geometry.tilt_angles_deg, 1)
     assert sorted(even + odd) == list(range(19))
     assert sorted(ANGLES[view] for view in even) == pytest.approx(np.linspace(-60, 60, 19)[::2])
 

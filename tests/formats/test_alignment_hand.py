@@ -84,7 +84,7 @@ def seen(angle):
 @pytest.mark.parametrize("program", [imod, aretomo, relion, warp])
 def test_points_come_back_where_they_are(program, tmp_path):
     path, raw = program(tmp_path)
-    alignment = read_alignment(path, num_views=3, pixel_size_angstrom=PIXEL)
+    alignment = read_alignment(path, pixel_size_angstrom=PIXEL)
     assert alignment.tilt_angles_deg == ANGLES
     for view, angle in enumerate(ANGLES):
         centred = raw[view] - (np.array([NX, NY]) - 1) / 2

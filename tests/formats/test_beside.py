@@ -4,7 +4,7 @@ import pytest
 
 from wedge.errors import InputError, UsageError
 from wedge.formats import open_tilts
-from wedge.formats.beside import Beside, find_alignment, find_beside, find_mdoc, read_alignment
+from wedge.formats.beside import Beside, find_beside, find_mdoc, read_alignment
 from wedge.import_plan import plan_import
 from wedge.reading import AS_STORED, Reading
 
@@ -15,7 +15,6 @@ ALN = "# AreTomo Alignment\n# SEC ROT\n0 0 1 1 1 1 1 1 0 -3\n1 0 1 1 1 1 1 1 0 3
 def test_nothing_lies_beside_a_lonely_stack(tmp_path):
     (tmp_path / "other.xf").write_text(XF)
     assert find_beside(tmp_path / "a.mrc") == Beside()
-    assert find_alignment(tmp_path / "a.mrc") is None
 
 
 def test_first_alignment_is_imods(tmp_path):
@@ -23,7 +22,6 @@ def test_first_alignment_is_imods(tmp_path):
     assert find_beside(tmp_path / "a.mrc").alignments == (tmp_path / "a.aln",)
     (tmp_path / "a.xf").write_text(XF)
     assert find_beside(tmp_path / "a.st").alignments == (tmp_path / "a.xf", tmp_path / "a.aln")
-    assert find_alignment(tmp_path / "a.st") == tmp_path / "a.xf"
 
 
 def test_mdoc_has_the_name_of_the_stack_with_or_without_its_suffix(tmp_path):
@@ -41,23 +39,11 @@ def test_damaged_command_file_belongs_to_nobody(tmp_path):
     assert find_beside(tmp_path / "a.mrc") == Beside()
 
 
-def test_alignment_of_another_number_of_views_is_refused(tmp_path):
-    (tmp_path / "a.xf").write_text(XF)
-    assert read_alignment(tmp_path / "a.xf", num_views=2).num_views == 2
-    with pytest.raises(InputError, match=r"2 views in .*a\.xf, but 3 in b\.mrc"):
-        read_alignment(tmp_path / "a.xf", num_views=3, stack="b.mrc")
-
-
-def test_stack_that_has_lost_its_dark_views_fits(tmp_path):
+def test_dark_views_are_of_the_stack_and_left_out(tmp_path):
     dark = ALN.replace("# SEC", "# RawSize = 8 8 3\n# DarkFrame = 1 0 0.0\n# SEC")
     (tmp_path / "a.aln").write_text(dark)
-    whole = read_alignment(tmp_path / "a.aln", num_views=3)
+    whole = read_alignment(tmp_path / "a.aln")
     assert (whole.excluded_views, whole.tilt_angles_deg, whole.notes) == ((1,), (-3, 0, 3), ())
-    rest = read_alignment(tmp_path / "a.aln", num_views=2)
-    assert (rest.excluded_views, rest.tilt_angles_deg) == ((), (-3, 3))
-    assert "1 views that" in rest.notes[0]
-    with pytest.raises(InputError, match="3 views in"):
-        read_alignment(tmp_path / "a.aln", num_views=1)
 
 
 def test_what_is_no_alignment_is_told(tmp_path):

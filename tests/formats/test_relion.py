@@ -93,8 +93,6 @@ def test_what_is_wrong_with_a_global_file_is_told(star):
         read_alignment(star(), stack="TS 2.mrc")
     with pytest.raises(InputError, match="expected angstrom from"):
         read_alignment(star(table=GLOBAL.replace("2.5", "1e-9")), stack="TS_1.mrc")
-    with pytest.raises(InputError, match=r"3 views in .*, but 4 in TS_1\.mrc"):
-        read_alignment(star(), stack="TS_1.mrc", num_views=4)
 
 
 def test_blocks_of_single_values_quotes_and_comments_are_read(tmp_path):

@@ -67,11 +67,20 @@ class FitAlignment:
         """
         path = run_dir / ALIGNMENT_NAME
         try:
-            data = json.loads(path.read_text())
-            transforms = ViewTransforms(*(np.asarray(data[name], dtype=np.float64) for name in _FIELDS))
-            return cls(tuple(int(place) for place in data["places"]), transforms, dict(data["summary"]))
+            return cls.of_record(json.loads(path.read_text()))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is missing or damaged: it says how the views were aligned; start again with --overwrite") from error
+
+    @classmethod
+    def of_record(cls, data: dict[str, Any]) -> "FitAlignment":
+        """Return what `record` gave."""
+        transforms = ViewTransforms(*(np.asarray(data[name], dtype=np.float64) for name in _FIELDS))
+        return cls(tuple(int(place) for place in data["places"]), transforms, dict(data["summary"]))
+
+    def record(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        numbers = {name: getattr(self.transforms, name).tolist() for name in _FIELDS}
+        return {"places": list(self.places), **numbers, "summary": self.summary}
 
     def write(self, run_dir: Path) -> None:
         """Keep it in the folder of a fit.
@@ -81,10 +90,9 @@ class FitAlignment:
         InputError
             If it cannot be written.
         """
-        numbers = {name: getattr(self.transforms, name).tolist() for name in _FIELDS}
         path = run_dir / ALIGNMENT_NAME
         try:
-            path.write_text(json.dumps({"places": self.places, **numbers, "summary": self.summary}, default=str))
+            path.write_text(json.dumps(self.record(), default=str))
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}; free some disk space") from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from wedge.align.transforms import ViewTransforms
+from wedge.fourier import friedel_weight
 
 _TAPER = 0.12  # of a side of the view: the edges see what the next view does not
 
@@ -69,7 +70,7 @@ class Match:
         difference = (self._measured - self._explained).abs().square()
         noise = self._ring_sums(difference) / self._ring_sums(torch.ones_like(difference))
         self._weight = (1 / noise.clamp_min(1e-6 * noise.max() + 1e-30))[self._rings][:, None, :]
-        double = _double_count(views)
+        double = friedel_weight(views.shape[2], views.device).float()
         powers = [(double * part).sum(dim=(0, 2)).double().cpu().numpy() for part in (difference, self._measured.abs().square())]
         counts = self._ring_sums(torch.ones_like(difference))
         shares = noise * counts / self._ring_sums(self._measured.abs().square()).clamp_min(1e-30)
@@ -102,7 +103,7 @@ class Match:
         if rotation:
             basis.append(x * slopes[1] - y[:, None, None] * slopes[0])
         gate = _half_gate(self._shape[0], half, spectrum.device)
-        root = self._weight.sqrt() * _double_count(self._predicted).sqrt()
+        root = self._weight.sqrt() * friedel_weight(self._shape[1], self._predicted.device).float().sqrt()
         columns = [self._spectrum(part * gate) * root for part in basis]
         rest = self._measured - self._explained
         if half is not None:
@@ -166,16 +167,6 @@ def _rings(views: torch.Tensor) -> tuple[torch.Tensor, int]:
     per_ring = 1 / max(views.shape[0], views.shape[2])
     rings = ((fy[:, 0].square() + fx.square()).sqrt() / per_ring).round().long()
     return rings, int(rings.max()) + 1
-
-
-def _double_count(views: torch.Tensor) -> torch.Tensor:
-    """Return how often each frequency of a real transform stands in the full one."""
-    width = views.shape[2]
-    count = torch.full((width // 2 + 1,), 2.0, device=views.device)
-    count[0] = 1
-    if width % 2 == 0:
-        count[-1] = 1
-    return count
 
 
 def taper(views: torch.Tensor) -> torch.Tensor:

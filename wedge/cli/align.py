@@ -95,8 +95,9 @@ def command(
 def _refuse_part(reading: Reading) -> None:
     """Refuse transforms of a part of the series: a list of them has a line for each raw view and turns about the raw centre."""
     from wedge.errors import UsageError
+    from wedge.reading import over
 
-    if reading.crop_y is not None or reading.views is not None or reading.exclude_views or reading.tilt_range is not None:
+    if over({}, reading.options()).keys() & {"crop_y", "views", "exclude_views", "tilt_range"}:
         raise UsageError("--alignment-out is of all raw views, whole: leave out --crop-y, --views, --exclude-views and --tilt-range")
 
 

@@ -54,6 +54,10 @@ def command(
         tuple[Path, Path] | None,
         typer.Option("--halves", metavar="EVEN ODD", help="Two independent halves: how far they agree, and in which directions."),
     ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", metavar="FILE", help="With --halves: their agreement within a mask too, less what the mask itself makes."),
+    ] = None,
     unseen_views: Annotated[
         str | None,
         typer.Option("--unseen-views", metavar="LIST|none", help="Views that volumes were not made from; default: what they say."),
@@ -86,23 +90,14 @@ def command(
     ``score``, the error on them, is what to rank volumes by where nobody knows the truth; lower is better.
     """
     volumes = volumes or []
-    if not volumes and halves is None:
-        raise UsageError("nothing to measure: give volumes, or two halves by --halves")
-    if volumes and reference is None and tilts is None:
-        raise UsageError("nothing to compare with: give --reference, --tilts or both")
-    if not volumes and (reference is not None or tilts is not None):
-        raise UsageError("--reference and --tilts are compared with volumes: name some")
-    if metric and reference is None:
-        raise UsageError("--metric compares with a reference: give --reference too")
-    if picture is not None and tilts is None and halves is None:
-        raise UsageError("--picture draws what views and halves say: give --tilts or --halves")
+    _refuse(bool(volumes), reference, tilts, halves, mask, metric, picture)
     from wedge import formats
     from wedge.intensity import common_shape
     from wedge.provenance import RunClock
 
     clock = RunClock()
     unseen = named_views(unseen_views, tilts)
-    inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts) if path is not None)]
+    inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts, mask) if path is not None)]
     refuse_series(per_slice, curves, inputs, overwrite)
     refuse_picture(picture, inputs, overwrite, (per_slice, curves))
     metrics = _metrics(metric) if reference is not None else []
@@ -120,8 +115,13 @@ def command(
     pair = [formats.open_volume(path, voxel_size_angstrom=size) for path in halves or ()]
     with progress("evaluating", work.passes * sum(volume.array.shape[1] for volume in opened)) as advance:
         evaluations = with_ranks(with_spread([work.evaluate(volume, advance) for volume in opened], opened))
-    of_halves = halves_evaluation(*pair) if pair else None
-    config = {"metrics": [name for name, _ in metrics], "intensity_fit": intensity_fit, "unseen_views": unseen}
+    of_halves = halves_evaluation(pair[0], pair[1], None if mask is None else formats.open_volume(mask)) if pair else None
+    config = {
+        "metrics": [name for name, _ in metrics],
+        "intensity_fit": intensity_fit,
+        "unseen_views": unseen,
+        **({"mask": str(mask)} if mask else {}),
+    }
     record = clock.record(sys.argv, config, inputs=inputs, device=str(where))
     write_series(per_slice, curves, [*evaluations, *([of_halves] if of_halves else [])], record, overwrite)
     if picture is not None:
@@ -129,6 +129,30 @@ def command(
     tables = [text(evaluations, details)] if evaluations else []
     tables += [halves_text(of_halves)] if of_halves else []
     emit(_result(evaluations, of_halves, reference, tilts, record), as_json=json, text="\n\n".join(tables))
+
+
+def _refuse(
+    has_volumes: bool,
+    reference: Path | None,
+    tilts: Path | None,
+    halves: tuple[Path, Path] | None,
+    mask: Path | None,
+    metric: list[str] | None,
+    picture: Path | None,
+) -> None:
+    """Refuse what makes no sense together."""
+    if not has_volumes and halves is None:
+        raise UsageError("nothing to measure: give volumes, or two halves by --halves")
+    if has_volumes and reference is None and tilts is None:
+        raise UsageError("nothing to compare with: give --reference, --tilts or both")
+    if not has_volumes and (reference is not None or tilts is not None):
+        raise UsageError("--reference and --tilts are compared with volumes: name some")
+    if metric and reference is None:
+        raise UsageError("--metric compares with a reference: give --reference too")
+    if picture is not None and tilts is None and halves is None:
+        raise UsageError("--picture draws what views and halves say: give --tilts or --halves")
+    if mask is not None and halves is None:
+        raise UsageError("--mask is for two halves: give --halves")
 
 
 def _metrics(choices: list[str] | None) -> list[tuple[str, Resolved]]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from wedge.fit.checkpoint import Progress
     from wedge.fit.config import FitConfig
     from wedge.fit.forecast import Forecast
+    from wedge.fit.half_record import HalfRecord
     from wedge.fit.job import Reconstruction
     from wedge.output import Writer
 
@@ -63,7 +64,7 @@ class FitRun:
     checkpoint_seconds: float = 60.0
     overwrite: bool = False
     settled: Progress | None = None
-    half_of: Path | None = None
+    half_of: HalfRecord | None = None
     aligned_in: Path | None = None
 
     @property
@@ -76,16 +77,17 @@ class FitRun:
         from wedge import formats
         from wedge.fit.settings import resolve_plugins
         from wedge.options import parse_choice
+        from wedge.reading import over
         from wedge.registry import Registry
         from wedge.slabs import parse_memory
 
         registry = Registry.load()
-        config, recorded = self._config(options, config_file, preset)
+        config, recorded = self.settings(options, config_file, preset)
         config, plugins = resolve_plugins(config, registry)
         observers = dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
         limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.devices[0])
-        inputs = recorded | self.inputs
+        inputs = over(recorded, self.inputs)
         series = formats.open_tilts(self.tilts, **inputs, on_note=tell)
         half = formats.open_tilts(self.half, **inputs, on_note=tell) if self.half else None
         given, given_half, alignment = series, half, None
@@ -94,7 +96,10 @@ class FitRun:
 
             found_in = self.aligned_in or (self.run_dir if self.resume else None)
             build = plugins.projector.build
-            alignment = FitAlignment.read(found_in) if found_in else FitAlignment.find(series, half, build, device, tell)
+            if self.half_of is not None and self.half_of.alignment:
+                alignment = FitAlignment.of_record(self.half_of.alignment)
+            else:
+                alignment = FitAlignment.read(found_in) if found_in else FitAlignment.find(series, half, build, device, tell)
             series, half = alignment.move(series), None if half is None else alignment.move(half)
         return Prepared(config, plugins, series, half, inputs, device, limit, given, given_half, alignment)
 
@@ -111,9 +116,11 @@ class FitRun:
         from wedge import formats
         from wedge.fit.run_dir import refuse_other_input
         from wedge.output import plain_json
+        from wedge.reading import over
 
-        _, inputs = self._config(options, config_file, preset)
-        if changed := [key for key, value in plain_json(self.inputs).items() if inputs.get(key) != value]:
+        _, inputs = self.settings(options, config_file, preset)
+        asked = over(inputs, plain_json(self.inputs))
+        if changed := [key for key in self.inputs if asked.get(key) != inputs.get(key)]:
             raise UsageError(f"--resume reads {self.tilts} as {self.run_dir / 'config.json'} says: leave the option for {changed[0]} out")
         half = formats.open_tilts(self.half, **inputs) if self.half else None
         refuse_other_input(self.run_dir, formats.open_tilts(self.tilts, **inputs), half)
@@ -146,8 +153,9 @@ class FitRun:
                 self.run_dir, made.given, made.config, half=made.given_half, resume=self.resume, overwrite=self.overwrite,
                 input_options=made.inputs,
             )  # fmt: skip
-            if made.alignment is not None and not self.resume:
-                made.alignment.write(self.run_dir)
+            for kept in (made.alignment, self.half_of):
+                if kept is not None and not self.resume:
+                    kept.write(self.run_dir)
             stop = StopRequest()
             with stop_on_signals(stop), self._team(made, options, config_file, preset), fit_progress() as show:
                 result = self._fit(
@@ -165,7 +173,7 @@ class FitRun:
             )
             summary = result.summary() | ({"alignment": made.alignment.summary} if made.alignment else {})
             more: dict[str, Any] = {"devices": list(self.devices)} if len(self.devices) > 1 else {}
-            more |= {"half_of": str(self.half_of)} if self.half_of else {}
+            more |= {"half_of": self.half_of.whole, "half": self.half_of.to_json()} if self.half_of else {}
             for each in (*others, writer):
                 each.commit(record | more | {"fit": summary, "views": views})
         write_settled(self.run_dir, result)
@@ -222,7 +230,7 @@ class FitRun:
 
         return [path for path in (self.tilts, self.half, formats.angles_path(self.tilts, inputs.get("angles"))) if path is not None]
 
-    def _config(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[FitConfig, dict[str, Any]]:
+    def settings(self, options: dict[str, Any], config_file: Path | None, preset: str | None) -> tuple[FitConfig, dict[str, Any]]:
         """Return the configuration, and the recorded options of the input where an earlier run is repeated or continued."""
         from wedge.defaults import preset as load_preset
         from wedge.defaults import reconstruct_settings

@@ -109,33 +109,61 @@ def half_run(run: FitRun, place: int, output: Path) -> FitRun:
     Its seed is one of its own for the second half: what a seed draws must not be what halves have in common.
     """
     from wedge import formats
+    from wedge.align.before_fit import FitAlignment
     from wedge.fit.checkpoint import CHECKPOINT_NAME
-    from wedge.fit.hold_out import every_other, views_to_hold_out, without_held_out
+    from wedge.fit.half_record import HalfRecord
+    from wedge.fit.hold_out import views_to_hold_out, without_held_out
     from wedge.fit.run_dir import read_settled, stored_inputs
     from wedge.fit.settings import validate
-    from wedge.formats.views import places_in_stack
+    from wedge.formats.views import every_other, places_in_stack
 
     settled, inputs = read_settled(run.run_dir), stored_inputs(run.run_dir)
     whole = validate(settled.settled)
+    alignment = FitAlignment.read(run.run_dir).record() if whole.refine_alignment else None
+    half_of = HalfRecord(str(run.output), settled.normalization, settled.chosen, alignment)
     series = formats.open_tilts(run.tilts, **inputs)
     fitted, _ = without_held_out(series, views_to_hold_out(series, whole.hold_out, whole.hold_out_views))
-    chosen = range(fitted.geometry.num_tilts) if run.half else every_other(fitted, 1 if place else 0)
+    chosen = range(fitted.geometry.num_tilts) if run.half else every_other(fitted.geometry.tilt_angles_deg, 1 if place else 0)
     places = [places_in_stack(fitted.array)[index] for index in chosen]
     only = {key: value for key, value in inputs.items() if key not in ("tilt_range", "exclude_views")}
     config = whole.model_copy(update={"hold_out": 0.0, "hold_out_views": (), "seed": whole.seed + place, "tune": ()})
     made = replace(
         run, output=output, half=None, std=None, inputs=only | {"views": ",".join(map(str, places))}, observers=(),
-        settled=replace(settled, settled=config.model_dump(mode="json")), half_of=run.output, aligned_in=run.run_dir,
+        settled=half_of.settled(config), half_of=half_of,
     )  # fmt: skip
     made = replace(made, tilts=run.half) if run.half and place else made
     return replace(made, resume=run.resume and (made.run_dir / CHECKPOINT_NAME).exists())
 
 
+def repeated_half(run: FitRun, options: dict[str, Any], config_file: Path | None, preset: str | None) -> FitRun | None:
+    """Return the run that makes one half again as the record of it says, or goes on with one; None where it is of no half.
+
+    Raises
+    ------
+    UsageError
+        If other views or a second stack are asked for: the half has the units of the whole, which are of these data.
+    """
+    from wedge.fit.half_record import HalfRecord
+    from wedge.fit.settings import read_record
+
+    if run.resume:
+        known = HalfRecord.of_run(run.run_dir)
+        return None if known is None else replace(run, half_of=known)
+    record = read_record(config_file) if config_file is not None else {}
+    if config_file is None or not (whole := record.get("half_of")):
+        return None
+    if run.inputs or run.half is not None:
+        raise UsageError(f"{config_file} is a half of {whole}, in units of these data: leave --half and options of reading out")
+    half_of = HalfRecord.from_json(record.get("half"), config_file)
+    config, inputs = run.settings(options, config_file, preset)
+    say(f"{config_file} is a half of {whole}: this half alone is made again")
+    return replace(run, inputs=inputs, settled=half_of.settled(config), half_of=half_of)
+
+
 def half_series(series: TiltSeries, place: int) -> TiltSeries:
     """Return every other view of a series in the order of angles, from the first or the second on."""
-    from wedge.fit.hold_out import every_other
-    from wedge.formats.views import views_of
+    from wedge.formats.views import every_other, views_of
 
     if series.geometry.num_tilts < 2:
         raise UsageError(f"--halves of a single view: {series.name} cannot be halved")
-    return views_of(series, every_other(series, 1 if place else 0))
+    return views_of(series, every_other(series.geometry.tilt_angles_deg, 1 if place else 0))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,6 +13,9 @@ from wedge.cli.common import JsonOption, OverwriteOption, emit, say
 from wedge.cli.reading import reads_tilts
 from wedge.errors import UsageError
 from wedge.reading import AS_STORED, Reading
+
+if TYPE_CHECKING:
+    from wedge.data import TiltSeries
 
 
 @reads_tilts
@@ -55,7 +59,7 @@ def command(
 ) -> None:
     """Make real views ready for reconstruction: only the steps that are named, in the order in which the options stand here.
 
-    Each tells in a line what it found and did. Views are cropped and binned before (--bin).
+    Each tells in a line what it found and did. Views are cropped and binned (--bin) before; bad pixels are looked for before binning.
     """
     from wedge import formats
     from wedge.output import refuse_existing, refuse_same
@@ -76,12 +80,20 @@ def command(
     # A shifted background is no longer known to be zero density; nor is one that steps have filled or scaled known not to be.
     simulated = series.simulated and not (log or invert or taper or normalize)
     with formats.create_tilts(output, series.geometry, simulated=simulated, overwrite=overwrite, **kept) as writer:
-        found = preprocess(series, writer, steps, say=say)
+        found = preprocess(series, writer, steps, unbinned=_unbinned(tilts, reading), say=say)
         inputs = [path for path in (tilts, formats.angles_path(tilts, reading.angles), dose) if path is not None]
         config = reading.options() | {"steps": {name: value for name, value in vars(steps).items() if value}, "found": found}
         record = clock.record(sys.argv, config, seed=seed, inputs=inputs)
         path = writer.commit(record | ({"source": series.provenance} if series.provenance else {}))
     emit({"output": path, "weighted": writer.weighted, **found}, as_json=as_json, text=str(path))
+
+
+def _unbinned(tilts: Path, reading: Reading) -> tuple[TiltSeries, int] | None:
+    """Return the series before it is binned, and by how much it is; None where it is not."""
+    from wedge import formats
+
+    factor = reading.bin or 1
+    return None if factor == 1 else (formats.open_tilts(tilts, **replace(reading, bin=None, thickness=None).options()), factor)
 
 
 def _refuse_without_step(**given: tuple[Any, bool, str]) -> None:

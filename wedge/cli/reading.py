@@ -9,7 +9,10 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from wedge.errors import UsageError
 from wedge.reading import Reading
+
+_LONGEST_NUMBER = 9
 
 AnglesOption = Annotated[
     Path | None,
@@ -32,19 +35,19 @@ TiltRangeOption = Annotated[
 ViewsOption = Annotated[
     str | None,
     typer.Option(
-        "--views", metavar="even|odd|LIST", help="Use only these: every second by angle, or places in the stack, from 0: 0,3,10-12."
+        "--views", metavar="all|even|odd|LIST", help="Use only these: every second by angle, or places in the stack, from 0: 0,3,10-12."
     ),
 ]
 ExcludeViewsOption = Annotated[
-    str | None, typer.Option("--exclude-views", metavar="LIST", help="Leave views out by their place in the stack, from 0: 0,3,10-12.")
+    str | None, typer.Option("--exclude-views", metavar="none|LIST", help="Leave views out by their place in the stack, from 0: 0,3,10-12.")
 ]
 CropXOption = Annotated[
-    tuple[int, int] | None,
-    typer.Option("--crop-x", metavar="START STOP", help="Make only these columns of the volume, in pixels of the file, from 0."),
+    tuple[int, str] | None,
+    typer.Option("--crop-x", metavar="START STOP|end", help="Make only these columns of the volume, in pixels of the file, from 0."),
 ]
 CropYOption = Annotated[
-    tuple[int, int] | None,
-    typer.Option("--crop-y", metavar="START STOP", help="Make only these rows of the volume, in pixels of the file, from 0."),
+    tuple[int, str] | None,
+    typer.Option("--crop-y", metavar="START STOP|end", help="Make only these rows of the volume, in pixels of the file, from 0."),
 ]
 BinOption = Annotated[int | None, typer.Option("--bin", min=1, metavar="K", help="Average squares of K x K pixels first: a quick trial.")]
 
@@ -62,7 +65,21 @@ def _options(
 ) -> Reading:
     from wedge.formats.views import parse_views
 
-    return Reading(angles, voxel_size, thickness, tilt_range, views, parse_views(exclude_views), crop_x, crop_y, bin)
+    left_out = None if exclude_views is None else () if exclude_views == "none" else parse_views(exclude_views)
+    crops = _span("--crop-x", crop_x), _span("--crop-y", crop_y)
+    return Reading(angles, voxel_size, thickness, tilt_range, views, left_out, *crops, bin)
+
+
+def _span(option: str, given: tuple[int, str] | None) -> tuple[int, int | None] | None:
+    """Return a first pixel and the one after the last, None where that is the end."""
+    if given is None:
+        return None
+    start, stop = given
+    if stop == "end":
+        return start, None
+    if not stop.removeprefix("-").isdecimal() or len(stop) > _LONGEST_NUMBER:
+        raise UsageError(f"{option} {start} {stop}: expected a first pixel and the one after the last, or end")
+    return start, int(stop)
 
 
 def reads_tilts(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from wedge.cli.common import (
 )
 from wedge.cli.fit_run import FitRun
 from wedge.cli.forecast_text import show_forecast
-from wedge.cli.half_runs import HalvesOption, refuse_halves, run_with_halves
+from wedge.cli.half_runs import HalvesOption, refuse_halves, repeated_half, run_with_halves
 from wedge.cli.reading import reads_tilts
 from wedge.errors import UsageError
 from wedge.reading import AS_STORED, Reading
@@ -131,17 +131,22 @@ def command(
         tilts, output, half, std, reading.options(), used, max_memory, tuple(observer or ()),
         resume, stop_now, checkpoint_seconds, overwrite,
     )  # fmt: skip
+    name = _preset_name(preset, quality)
+    if (again := repeated_half(run, options, config, name)) is not None:
+        if halves is not None:
+            raise UsageError("--halves is of a whole, and this is the fit of a half: leave it out")
+        run = again
     if dry_run and devices:
         raise UsageError("--dry-run tells of one device: leave --devices out")
     if dry_run:
-        show_forecast(run.forecast(options, config, _preset_name(preset, quality)), as_json=json)
+        show_forecast(run.forecast(options, config, name), as_json=json)
         return
     if halves is None:
         _refuse(run)
-        summary, provenance = run.execute(options, config, _preset_name(preset, quality))
+        summary, provenance = run.execute(options, config, name)
     else:
         refuse_halves(run, halves)
-        summary, provenance = run_with_halves(run, halves, options, config, _preset_name(preset, quality), refuse=_refuse)
+        summary, provenance = run_with_halves(run, halves, options, config, name, refuse=_refuse)
     text = "\n".join(str(path) for path in (output, std, *(halves or ())) if path is not None)
     emit(
         {

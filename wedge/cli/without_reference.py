@@ -12,8 +12,10 @@ from wedge.errors import UsageError
 if TYPE_CHECKING:
     from wedge.data import TiltSeries, Volume
     from wedge.evaluate import Evaluation
+    from wedge.halves_fsc import HalvesFsc
 
 HALVES = "halves"
+_MASKED = ("masked", "random", "corrected")
 
 
 def named_views(text: str | None, tilts: Path | None) -> tuple[int, ...] | None:
@@ -41,41 +43,62 @@ def refuse_unknown(unseen: Sequence[int] | None, series: TiltSeries | None) -> N
         raise UsageError(f"--unseen-views names view {min(unknown)}, which is not among the views in use of {series.name}")
 
 
-def halves_evaluation(first: Volume, second: Volume) -> Evaluation:
-    """Return the shell correlation of two halves, whole and by direction, with its resolutions."""
+def halves_evaluation(first: Volume, second: Volume, mask: Volume | None = None) -> Evaluation:
+    """Return the shell correlation of two halves, whole and by direction, with its resolutions; with a mask, within it too."""
     from wedge.contracts import Curve
     from wedge.evaluate import Evaluation
     from wedge.halves_fsc import fsc_between
     from wedge.intensity import IntensityFit
 
     found = fsc_between(first, second)
-    values: dict[str, float] = {}
-    series: dict[str, list[float]] = {}
-    for region, curve in found.curves.items():
-        prefix = HALVES if region == "whole" else f"{HALVES}.{region}"
-        values[prefix] = curve.mean
-        for threshold in ("0.143", "half-bit"):
-            values[f"{HALVES}.{region}-resolution-{threshold}-{found.unit}"] = found.resolution(region, threshold)
-        series[region] = curve.correlation[1:].tolist()
-    series |= {"half-bit" if name == "whole" else f"half-bit-{name}": c.half_bit[1:].tolist() for name, c in found.curves.items()}
+    values, series = _shell_values(found, "")
     note = "mean shell correlation up to 0.5 cycles/voxel; z, y, x: frequencies within 30 degrees of the axes; edges tapered; "
     note += "both halves assume the same, so what they make up alike, as in the wedge, correlates without being right"
+    if mask is not None:
+        from wedge.masked_fsc import within_mask
+
+        within = within_mask(first, second, mask, found)
+        for kind, one in (("masked", within.masked), ("random", within.random), ("corrected", within.corrected)):
+            more_values, more_series = _shell_values(one, kind)
+            values, series = values | more_values, series | more_series
+        note += f"; {within.note}"
     return Evaluation(
         first.name, second.name, IntensityFit("none"), values=values, notes={HALVES: note},
         curves={HALVES: Curve("cycles per voxel", found.frequency[1:].tolist(), series)},
     )  # fmt: skip
 
 
+def _shell_values(found: HalvesFsc, kind: str) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Return means and resolutions of all regions, and their curves; ``kind`` goes in front of their names."""
+    values: dict[str, float] = {}
+    series: dict[str, list[float]] = {}
+    for region, curve in found.curves.items():
+        words = [kind] if kind else []
+        values[".".join([HALVES, *words, *([] if region == "whole" else [region])])] = curve.mean
+        for threshold in ("0.143", "half-bit") if kind != "random" else ():
+            values[f"{HALVES}.{'-'.join([*words, region])}-resolution-{threshold}-{found.unit}"] = found.resolution(region, threshold)
+        series[kind if kind and region == "whole" else "-".join([*words, region])] = curve.correlation[1:].tolist()
+    if kind in ("", "masked"):
+        end = f"-{kind}" if kind else ""
+        series |= {f"half-bit{end}{'' if name == 'whole' else f'-{name}'}": c.half_bit[1:].tolist() for name, c in found.curves.items()}
+    return values, series
+
+
 def halves_text(found: Evaluation) -> str:
-    """Return the table of halves: a row for each direction."""
+    """Return the table of halves: a row for each direction, and for what a mask makes of them."""
     from wedge.cli.table import table
 
     unit = next(name.rpartition("-")[2] for name in found.values if "-resolution-" in name)
+    names = [name for name in found.curves[HALVES].series if not name.startswith("half-bit")]
     rows: list[list[str | float | None]] = []
-    for region in (name for name in found.curves[HALVES].series if not name.startswith("half-bit")):
-        keys = [HALVES if region == "whole" else f"{HALVES}.{region}"]
-        keys += [f"{HALVES}.{region}-resolution-{threshold}-{unit}" for threshold in ("0.143", "half-bit")]
-        rows.append([region, *(found.values[key] for key in keys)])
+    for name in names:
+        kind, _, region = name.partition("-") if name.partition("-")[0] in _MASKED else ("", "", name)
+        if region and kind in ("masked", "random"):
+            continue  # by direction only what they come to
+        words = [kind] if kind else []
+        keys = [".".join([HALVES, *words, *([] if region in ("", "whole") else [region])])]
+        keys += [f"{HALVES}.{'-'.join([*words, region or 'whole'])}-resolution-{threshold}-{unit}" for threshold in ("0.143", "half-bit")]
+        rows.append([name.replace("-", " "), *(found.values.get(key) for key in keys)])
     listed = table(["direction", "fsc", f"{unit} at .143", f"{unit} at half-bit"], rows)
     return f"{found.volume} with {found.reference}\n{listed}\n\n{found.notes[HALVES]}"
 

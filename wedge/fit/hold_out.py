@@ -58,9 +58,3 @@ def without_held_out(tilts: TiltSeries, held: Sequence[int]) -> tuple[TiltSeries
         return tilts, None
     kept = [index for index in range(tilts.geometry.num_tilts) if index not in set(held)]
     return views_of(tilts, kept), views_of(tilts, sorted(held))
-
-
-def every_other(tilts: TiltSeries, first: Literal[0, 1]) -> list[int]:
-    """Return every other view in the order of angles, from the first or the second on, as indices in rising order."""
-    order = np.argsort(tilts.geometry.tilt_angles_deg, kind="stable")
-    return sorted(int(index) for index in order[first::2])

@@ -56,6 +56,28 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     UsageError
         If a component is given as something else than a name or a table of name and options.
     """
+    record = read_record(path)
+    data = record.get("config", record)
+    if not isinstance(data, dict):
+        raise InputError(f"cannot read the configuration {path}: expected a table of settings")
+    inputs = data.get("input", {}) if "fit" in data else {}
+    fit = data.get("fit", data)
+    settings = {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}
+    for key in _CHOICES:
+        given = settings.get(key, {})
+        if not isinstance(given, dict) or given.keys() - {"name", "options"} or not isinstance(given.get("options", {}), dict):
+            raise UsageError(f"{path}: {key}: expected a name, or a table of name and options, got {given!r}")
+    return settings, inputs
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the record of a run in any file that `read_config_file` takes; of one that holds nothing but settings, these.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or cannot be read.
+    """
     try:
         if path.is_dir():
             if not is_zarr(path):
@@ -70,32 +92,23 @@ def read_config_file(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(f"no configuration at {path}: give a TOML file, or the record of an output") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot read the configuration {path}: {str(error).splitlines()[0]}") from error
-    data = _recorded(data)
-    if not isinstance(data, dict):
+    record = _recorded(data)
+    if not isinstance(record, dict):
         raise InputError(f"cannot read the configuration {path}: expected a table of settings")
-    inputs = data.get("input", {}) if "fit" in data else {}
-    fit = data.get("fit", data)
-    settings = {key: {"name": value} if key in _CHOICES and isinstance(value, str) else value for key, value in fit.items()}
-    for key in _CHOICES:
-        given = settings.get(key, {})
-        if not isinstance(given, dict) or given.keys() - {"name", "options"} or not isinstance(given.get("options", {}), dict):
-            raise UsageError(f"{path}: {key}: expected a name, or a table of name and options, got {given!r}")
-    return settings, inputs
+    return record
 
 
 def _recorded(data: Any) -> Any:
-    """Return what a record holds of a run's settings; that of an exported file, of what was exported."""
+    """Return the record of a run; of an exported file, that of what was exported."""
 
     def table(value: Any) -> dict[str, Any]:
         return value if isinstance(value, dict) else {}
 
     for key in ("wedge", "provenance"):
         data = table(data).get(key, data)
-    if whole := table(data).get("half_of"):
-        raise UsageError(f"a half is fitted with units and choices of the whole: give --config {whole} and --halves")
     while "fit" not in table(table(data).get("config")) and table(data).get("source"):
         data = data["source"]
-    return table(data).get("config", data)
+    return data
 
 
 _DECIDED_BY = {

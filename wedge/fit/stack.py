@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wedge.fourier import friedel_weight
+
 KNOT_SPACING = 1 / 32
 """Cycles per pixel between knots of the weights; a filter that is as smooth reaches ``REACH`` voxels."""
 REACH = 32
@@ -81,10 +83,7 @@ class RingEquations:
         self._starts = np.searchsorted(bins[order], np.arange(bins.max() + 2))
         self._basis = spline_basis((np.arange(bins.max() + 1) + 0.5) * spacing)
         # Half the spectrum: what stands for its mirror image as well counts twice.
-        doubled = np.full(frequency.shape, 2.0)
-        doubled[:, 0] = 1.0
-        if width % 2 == 0:
-            doubled[:, -1] = 1.0
+        doubled = np.broadcast_to(friedel_weight(width).numpy(), frequency.shape)
         root = np.sqrt(doubled).ravel()[order, None].astype(np.float32)
         stacked = np.stack([*predictions, measured], axis=-1).astype(np.float32)
         spectra = np.fft.fft(np.fft.rfft(stacked, axis=2, norm="ortho"), axis=0, norm="ortho")

@@ -33,9 +33,9 @@ def open_tilts(
     thickness: int | None = None,
     tilt_range: tuple[float, float] | None = None,
     views: str | None = None,
-    exclude_views: Iterable[int] = (),
-    crop_x: tuple[int, int] | None = None,
-    crop_y: tuple[int, int] | None = None,
+    exclude_views: Iterable[int] | None = None,
+    crop_x: tuple[int, int | None] | None = None,
+    crop_y: tuple[int, int | None] | None = None,
     bin: int = 1,
     on_note: Note | None = None,
 ) -> TiltSeries:
@@ -54,7 +54,7 @@ def open_tilts(
     tilt_range
         Lowest and highest angle of the views to use, in degrees, both included.
     views
-        Views to use, ``"even"``, ``"odd"`` or a list, as `wedge.formats.views.select_views` takes them.
+        Views to use, ``"all"``, ``"even"``, ``"odd"`` or a list, as `wedge.formats.views.select_views` takes them.
     exclude_views
         Views to leave out, by their place in the stack, from 0.
     crop_x, crop_y
@@ -81,7 +81,7 @@ def open_tilts(
         require_voxel_size(voxel_size_angstrom)
         geometry = replace(geometry, pixel_size_angstrom=voxel_size_angstrom)
     _note_size(geometry.pixel_size_angstrom, "pixel size", path, note, doubtful=stack_file and voxel_size_angstrom is None)
-    selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views, views)
+    selected = select_views(replace(series, geometry=geometry), tilt_range, exclude_views or (), views)
     if stack_file:
         kept = selected.array.indices if isinstance(selected.array, SelectedViews) else None
         mrc.refuse_not_finite(series.array, path, "view", kept)

@@ -56,11 +56,6 @@ def find_beside(stack: str | Path) -> Beside:
     return Beside(found, find_mdoc(stack), newst, tilt)
 
 
-def find_alignment(stack: str | Path) -> Path | None:
-    """Return the alignment beside a stack to take first, for `read_alignment`, or None."""
-    return next(iter(find_beside(stack).alignments), None)
-
-
 def find_mdoc(stack: str | Path) -> Path | None:
     """Return SerialEM's notes beside a stack, ``NAME.mrc.mdoc`` or ``NAME.mdoc``, or None."""
     stack = Path(stack)
@@ -119,7 +114,6 @@ def read_alignment(
     path: str | Path,
     *,
     stack: str | Path | None = None,
-    num_views: int | None = None,
     pixel_size_angstrom: float | None = None,
     fallback_pixel_size_angstrom: float | None = None,
 ) -> Alignment:
@@ -131,8 +125,6 @@ def read_alignment(
         ``.xf``, ``.com`` (``newst.com``), ``.aln``, ``.star``, ``.xml`` or ``.mdoc``; the last gives the tilt axis alone.
     stack
         The raw stack. Its name picks a tilt series from a global STAR file, and finds IMOD's command files beside an ``.xf``.
-    num_views
-        How many views the raw stack has. One that has lost just the views that the file leaves out fits; else it is refused.
     pixel_size_angstrom
         Of the raw views, for files with shifts in angstrom; decides over what they say.
     fallback_pixel_size_angstrom
@@ -141,7 +133,7 @@ def read_alignment(
     Raises
     ------
     InputError
-        If the file is missing or damaged, or does not fit the stack.
+        If the file is missing or damaged.
     UsageError
         If the suffix is unknown.
     """
@@ -149,27 +141,18 @@ def read_alignment(
     suffix = path.suffix.lower()
     sizes = {"pixel_size_angstrom": pixel_size_angstrom, "fallback_pixel_size_angstrom": fallback_pixel_size_angstrom}
     if suffix == ".xf":
-        alignment = _read_imod(path, Path(stack) if stack is not None else path)
-    elif suffix == ".com":
-        alignment = _read_com(path)
-    elif suffix == ".aln":
-        alignment = read_aln(path)
-    elif suffix == ".star":
-        alignment = read_relion(path, name=_series_name(path, stack), **sizes)
-    elif suffix == ".xml":
-        alignment = read_warp(path, **sizes)
-    elif suffix == ".mdoc":
-        alignment = mdoc_alignment(path)
-    else:
-        raise UsageError(f"suffix of {path} says no alignment that wedge knows: expected one of {', '.join(SUFFIXES)}")
-    used = alignment.used_views
-    if num_views == len(used) != alignment.num_views:
-        note = f"the {alignment.num_views - num_views} views that {path} leaves out are not in the stack any more"
-        return replace(alignment.with_views(used), notes=(*alignment.notes, note))
-    if num_views is not None and alignment.num_views != num_views:
-        of_stack = "the stack" if stack is None else str(stack)
-        raise InputError(f"{alignment.num_views} views in {path}, but {num_views} in {of_stack}; give the alignment of this stack")
-    return alignment
+        return _read_imod(path, Path(stack) if stack is not None else path)
+    if suffix == ".com":
+        return _read_com(path)
+    if suffix == ".aln":
+        return read_aln(path)
+    if suffix == ".star":
+        return read_relion(path, name=_series_name(path, stack), **sizes)
+    if suffix == ".xml":
+        return read_warp(path, **sizes)
+    if suffix == ".mdoc":
+        return mdoc_alignment(path)
+    raise UsageError(f"suffix of {path} says no alignment that wedge knows: expected one of {', '.join(SUFFIXES)}")
 
 
 def _read_imod(xf: Path, stack: Path) -> Alignment:

@@ -5,8 +5,9 @@ Conventions
 RELION projects by ``Rz(rlnTomoZRot) Ry(rlnTomoYTilt) Rx(rlnTomoXTilt)`` and then shifts by rlnTomoXShiftAngst and rlnTomoYShiftAngst. So a
 point of the raw view goes to ``R(-ZRot) (point - shift / pixel size)``, and YTilt is wedge's tilt angle, sign and all; RELION's own import
 takes YTilt from ``.tlt`` and ``.aln`` unchanged. As that import does, shifts are taken from the middle of the view; RELION's projector
-counts from pixel ``n / 2``, half a pixel further. Tilts are listed as far as they are used; rlnTomoXTilt is reported as not applied.
-rlnTomoHand is about defocus.
+counts from pixel ``n / 2``, half a pixel further. Tilts are listed as far as they are used, in the order of time.
+Which views of a stack they are, ``N@stack`` in rlnMicrographName says, or the names of their movies, rlnTomoTiltMovieIndex (place in time,
+from 1), or rlnTomoNominalStageTiltAngle. rlnTomoXTilt is reported as not applied. rlnTomoHand is about defocus.
 """
 
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 from wedge.alignment import Alignment
 from wedge.errors import InputError
 from wedge.formats.star import Block, read_star
-from wedge.formats.text import number, pixel_size, tilt_angle
+from wedge.formats.text import number, pixel_size, tilt_angle, whole_number
+from wedge.listed_views import Listed
 
 _ANGLES = ("rlnTomoYTilt", "rlnTomoZRot", "rlnTomoXShiftAngst", "rlnTomoYShiftAngst")
 _PIXEL = "rlnTomoTiltSeriesPixelSize"
@@ -137,8 +139,25 @@ def _series(table: Block, path: Path, pixel_size_angstrom: float | None, fallbac
         x_tilts_deg=tuple(float(tilt) for tilt in x_tilts) if notes else None,
         acquisition_order=order,
         dose_e_per_square_angstrom=None if dose is None or not dose.any() else tuple(float(value) for value in dose),
+        listed=_listed(table, path),
         notes=notes,
         source=str(path),
+    )
+
+
+def _listed(table: Block, path: Path) -> Listed:
+    """Return what the table says about which views of a stack its tilts are."""
+    sections = [name.partition("@") for name in table.column("rlnMicrographName") or ()]
+    files = {file for _, _, file in sections}
+    of_one_stack = len(files) == 1 and "" not in files and all(section.isascii() and section.isdigit() for section, _, _ in sections)
+    times = table.column("rlnTomoTiltMovieIndex") or ()
+    nominal = _numbers(table, "rlnTomoNominalStageTiltAngle", path) if "rlnTomoNominalStageTiltAngle" in table.labels else ()
+    return Listed(
+        sections=tuple(whole_number(section, "section of rlnMicrographName", path, 0, 10**6) for section, _, _ in sections if of_one_stack),
+        stack_name=files.pop() if of_one_stack else "",
+        movies=tuple(table.column("rlnMicrographMovieName") or table.column("rlnMicrographName") or ()),
+        times=tuple(whole_number(time, f"rlnTomoTiltMovieIndex of tilt {place}", path, 0, 10**6) for place, time in enumerate(times)),
+        nominal_angles_deg=tuple(float(angle) for angle in nominal),
     )
 
 

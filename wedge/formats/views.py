@@ -1,8 +1,8 @@
 """Part of a tilt series as a tilt series, without copying it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -92,7 +92,7 @@ def select_views(
     exclude_views
         Places in the stack of views to leave out.
     views
-        ``"even"`` or ``"odd"``, every second view in the order of the angles; or places in the stack, as ``"0,3,10-12"``.
+        ``"all"``; ``"even"`` or ``"odd"``, every second view in the order of the angles; or places in the stack, as ``"0,3,10-12"``.
 
     Raises
     ------
@@ -117,12 +117,16 @@ def select_views(
     return views_of(tilts, kept)
 
 
+def every_other(angles_deg: Sequence[float], first: Literal[0, 1]) -> list[int]:
+    """Return every other view in the order of angles, from the first or the second on, as indices in rising order."""
+    return sorted(int(view) for view in np.argsort(angles_deg, kind="stable")[first::2])
+
+
 def _named_views(views: str | None, angles_deg: tuple[float, ...]) -> set[int]:
-    if views is None:
+    if views is None or views == "all":
         return set(range(len(angles_deg)))
     if views in ("even", "odd"):
-        in_order = np.argsort(angles_deg, kind="stable")
-        return {int(view) for view in in_order[views == "odd" :: 2]}
+        return set(every_other(angles_deg, 0 if views == "even" else 1))
     return set(parse_views(views))
 
 

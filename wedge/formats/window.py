@@ -104,7 +104,9 @@ def _seen(tilts: TiltSeries, rows: tuple[int, int], columns: tuple[int, int], fa
     return WeightedWindow(tilts.array, tilts.weights, rows, columns, factor), weights
 
 
-def window(tilts: TiltSeries, crop_x: tuple[int, int] | None = None, crop_y: tuple[int, int] | None = None, factor: int = 1) -> TiltSeries:
+def window(
+    tilts: TiltSeries, crop_x: tuple[int, int | None] | None = None, crop_y: tuple[int, int | None] | None = None, factor: int = 1
+) -> TiltSeries:
     """Return a series for a part of the specimen, coarser or not.
 
     Parameters
@@ -112,8 +114,8 @@ def window(tilts: TiltSeries, crop_x: tuple[int, int] | None = None, crop_y: tup
     tilts
         The whole series.
     crop_x, crop_y
-        First pixel and the one after the last of the columns and rows of the volume to make. Tilted rays through the columns meet the
-        detector beside them too, so all columns of the views are kept; of the rows only these.
+        First pixel and the one after the last, None for the end, of the columns and rows of the volume to make. Tilted rays through the
+        columns meet the detector beside them too, so all columns of the views are kept; of the rows only these.
     factor
         Then squares of so many pixels along a side are averaged to one.
 
@@ -179,8 +181,8 @@ def _met_columns(geometry: TiltGeometry) -> tuple[int, int]:
     return first, max(first + 1, min(last, num_columns))
 
 
-def _checked(option: str, span: tuple[int, int], size: int, name: str) -> tuple[int, int]:
-    start, stop = span
+def _checked(option: str, span: tuple[int, int | None], size: int, name: str) -> tuple[int, int]:
+    start, stop = span[0], size if span[1] is None else span[1]
     if not 0 <= start < stop <= size:
         raise UsageError(f"{option} {start} {stop}: expected a first pixel and the one after the last within 0 to {size} of {name}")
     return start, stop

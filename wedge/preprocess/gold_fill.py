@@ -25,10 +25,9 @@ def bead_mask(shape: tuple[int, int], places: np.ndarray, radius: float) -> np.n
     return mask
 
 
-def masks(beads: Sequence[Bead], shape: tuple[int, int, int], radius: float) -> "list[np.ndarray]":
-    """Return the pixels of each ``(y, x)`` view that beads of a radius in pixels hide."""
-    places = [np.array([bead.places[tilt] for bead in beads]).reshape(-1, 2) for tilt in range(shape[0])]
-    return [bead_mask(shape[1:], each, radius + _HALO) for each in places]
+def hidden_by(beads: Sequence[Bead], shape: tuple[int, int], tilt: int, radius: float) -> np.ndarray:
+    """Return the pixels of one ``(y, x)`` view that beads of a radius in pixels hide."""
+    return bead_mask(shape, np.array([bead.places[tilt] for bead in beads]).reshape(-1, 2), radius + _HALO)
 
 
 def smooth_fill(view: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -83,13 +82,12 @@ def noise_around(view: np.ndarray, mask: np.ndarray) -> float:
     return float(np.median(np.abs(chosen))) / (_NORMAL_QUARTILE * np.sqrt(6)) if chosen.size else 0.0
 
 
-def fill_beads(views: np.ndarray, hidden: Sequence[np.ndarray], *, noise: bool, seed: int = 0) -> None:
-    """Fill the hidden pixels of ``(tilt, y, x)`` views in place by what is around them; with noise like theirs, drawn by seed and view."""
-    for tilt, (view, mask) in enumerate(zip(views, hidden, strict=True)):
-        if not mask.any():
-            continue
-        filled = smooth_fill(np.asarray(view), mask)[mask]
-        if noise:
-            random = np.random.Generator(np.random.Philox(seed_for(seed, "gold", tilt)))
-            filled = filled + random.normal(scale=noise_around(np.asarray(view), mask), size=len(filled))
-        view[mask] = filled
+def fill_beads(view: np.ndarray, mask: np.ndarray, tilt: int, *, noise: bool, seed: int = 0) -> None:
+    """Fill the hidden pixels of a ``(y, x)`` view in place by what is around them; with noise like theirs, drawn by seed and view."""
+    if not mask.any():
+        return
+    filled = smooth_fill(np.asarray(view), mask)[mask]
+    if noise:
+        random = np.random.Generator(np.random.Philox(seed_for(seed, "gold", tilt)))
+        filled = filled + random.normal(scale=noise_around(np.asarray(view), mask), size=len(filled))
+    view[mask] = filled

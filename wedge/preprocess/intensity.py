@@ -13,14 +13,31 @@ from wedge.geometry import TiltGeometry
 NormalizeMode = Literal["background", "mass", "slab", "deviation"]
 _MOST_PIXELS = 2**18
 _MOST_NOT_POSITIVE = 1e-3
+_QUARTERS = 4
+_MOST_OFFSET_ERROR = 0.25  # of a view's mean height above its background: its mass is wrong by as much
+_LEAST_SURE = 0.25  # of all views
+_SAME_OFFSET = 0.1  # of the mean height
+_NORMAL_QUARTILE = 0.6745
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What was taken from each view, and what it was then multiplied by, ``(tilt,)`` each."""
+    """What was taken from each view, and what it was then multiplied by, ``(tilt,)`` each.
+
+    Parameters
+    ----------
+    offsets, factors
+        Of each view.
+    crowded
+        ``(tilt,)`` bool: views whose background is hardly visible, so that it says nothing of their mass.
+    borrowed
+        Whether the background of the other views was taken for theirs; else they are not multiplied.
+    """
 
     offsets: np.ndarray
     factors: np.ndarray
+    crowded: np.ndarray
+    borrowed: bool = False
 
 
 def background(view: np.ndarray) -> float:
@@ -44,6 +61,11 @@ def normalize_views(views: np.ndarray, geometry: TiltGeometry, mode: NormalizeMo
         whose mass is compared within what all views share: x cos(theta) for the x of the view at 0 degrees. ``deviation``: mean 0 and the
         median of all standard deviations, for views of high noise without any background.
 
+    Notes
+    -----
+    The mass of a view is known as well as its background. Where that is hardly visible, a view is crowded: then the background of the other
+    views is taken, if they agree on one, or the view is not multiplied.
+
     Raises
     ------
     InputError
@@ -51,18 +73,24 @@ def normalize_views(views: np.ndarray, geometry: TiltGeometry, mode: NormalizeMo
     """
     num_views = len(views)
     offsets = np.array([float(view.mean(dtype=np.float64)) if mode == "deviation" else background(view) for view in views])
+    crowded, borrowed = np.zeros(num_views, dtype=bool), False
     if mode == "background":
         sizes = np.ones(num_views)
     elif mode == "deviation":
         sizes = np.array([float(view.std(dtype=np.float64)) for view in views])
     else:
-        sums = [
-            float((_shared(view, geometry, tilt, mode) - offset).sum())
-            for tilt, (view, offset) in enumerate(zip(views, offsets, strict=True))
-        ]
-        sizes = np.array(sums)
-    middle = float(np.median(sizes))
+        sums, counts = _masses(views, offsets, geometry, mode)
+        crowded = _crowded(views, sums / counts)
+        if crowded.any():
+            offsets, borrowed = _without_crowded(offsets, sums / counts, crowded)
+            sums, counts = _masses(views, offsets, geometry, mode)
+        sizes = sums
+    told = ~crowded | borrowed
+    if not told.any():
+        sizes, told = np.ones(num_views), ~told
+    middle = float(np.median(sizes[told]))
     sizes = -sizes if middle < 0 else sizes
+    sizes = np.where(told, sizes, abs(middle))
     if bad := [tilt for tilt, size in enumerate(sizes) if not size > 0.01 * abs(middle)]:
         raise InputError(
             f"view {bad[0]} holds nothing to normalize by {mode}: {sizes[bad[0]]:.4g}, the median of all {abs(middle):.4g}; "
@@ -71,22 +99,48 @@ def normalize_views(views: np.ndarray, geometry: TiltGeometry, mode: NormalizeMo
     factors = abs(middle) / sizes
     for tilt, view in enumerate(views):
         view[:] = (np.asarray(view, np.float64) - offsets[tilt]) * factors[tilt]
-    return Scaling(offsets, factors)
+    return Scaling(offsets, factors, crowded, borrowed)
 
 
-def _shared(view: np.ndarray, geometry: TiltGeometry, tilt: int, mode: str) -> np.ndarray:
-    """Return the columns that show what all views show, with part of the outermost ones; all columns where the view holds everything."""
-    values = np.asarray(view, np.float64)
-    if mode == "mass":
-        return values
-    width = values.shape[1]
-    s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
-    reach = (width / 2 - abs(geometry.axis_offset_pixels)) * abs(math.cos(geometry.tilt_angles_rad[tilt]))
-    share = np.clip(reach - np.abs(s) + 0.5, 0, 1)
-    kept = share > 0
-    offset = background(view)
-    # Weighed around the background, which its caller takes away from every column.
-    return (values[:, kept] - offset) * share[kept] + offset
+def _masses(views: np.ndarray, offsets: np.ndarray, geometry: TiltGeometry, mode: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of views less their offsets, and of how many pixels: for a slab in the columns that show what all views show."""
+    sums, counts = np.empty(len(views)), np.empty(len(views))
+    for tilt, (view, offset) in enumerate(zip(views, offsets, strict=True)):
+        values = np.asarray(view, np.float64) - offset
+        width = values.shape[1]
+        share = np.ones(width)
+        if mode == "slab":
+            s = np.arange(width) - (width - 1) / 2 - geometry.axis_offset_pixels
+            reach = (width / 2 - abs(geometry.axis_offset_pixels)) * abs(math.cos(geometry.tilt_angles_rad[tilt]))
+            share = np.clip(reach - np.abs(s) + 0.5, 0, 1)  # part of the outermost ones
+        sums[tilt], counts[tilt] = float((values * share).sum()), len(values) * float(share.sum())
+    return sums, counts
+
+
+def _crowded(views: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Return which views ``(tilt,)`` show too little background: found in quarters of a view, it differs by much of the height above it.
+
+    Where few of the views show enough of it, none is believed to.
+    """
+    found = np.empty(len(views), dtype=bool)
+    for tilt, view in enumerate(views):
+        # Quarters of interleaved stripes.
+        stripe = np.arange(len(view)) // max(1, len(view) // (4 * _QUARTERS))
+        quarters = [background(np.asarray(view)[stripe % _QUARTERS == part]) for part in range(_QUARTERS)]
+        error = float(np.std(quarters, ddof=1)) / math.sqrt(_QUARTERS)
+        found[tilt] = error > _MOST_OFFSET_ERROR * abs(heights[tilt])
+    return found | ((~found).sum() < _LEAST_SURE * len(found))
+
+
+def _without_crowded(offsets: np.ndarray, heights: np.ndarray, crowded: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Return offsets with the median of the others in place of those of crowded views, and whether the others agree on it."""
+    sure = offsets[~crowded]
+    if not sure.size:
+        return np.full_like(offsets, np.median(offsets)), False
+    common = float(np.median(sure))
+    apart = float(np.median(np.abs(sure - common))) / _NORMAL_QUARTILE
+    agree = apart <= _SAME_OFFSET * abs(float(np.median(heights[~crowded])))
+    return np.where(crowded, common, offsets), agree
 
 
 def to_logarithm(views: np.ndarray, geometry: TiltGeometry, full: float | None = None) -> tuple[float, int]:

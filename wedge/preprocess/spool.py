@@ -36,14 +36,21 @@ class Spool:
         num_tilts, num_rows, width = (int(n) for n in tilts.array.shape)
         self.tilts, self.shape = tilts, (num_tilts, num_rows, width)
         self._files: list[Any] = []
-        with writing(folder):
-            self.views = self._array(folder)
-            self.weights = self._array(folder) if weighted or tilts.weights is not None else None
-        if self.weights is not None and tilts.weights is None:
+        try:
+            with writing(folder):
+                self.views = self._array(folder)
+                self.weights = self._array(folder) if weighted or tilts.weights is not None else None
+            self._copy(on_progress)
+        except BaseException:
+            self.close()
+            raise
+
+    def _copy(self, on_progress: Callable[[int], Any] | None) -> None:
+        if self.weights is not None and self.tilts.weights is None:
             self.weights[:] = 1
-        for rows in slab_ranges(num_rows, chunk_rows(self.shape)):
-            write_rows(self.views, rows.start, read_sinograms(tilts, rows.start, rows.stop))
-            weights = read_weights(tilts, rows.start, rows.stop)
+        for rows in slab_ranges(self.shape[1], chunk_rows(self.shape)):
+            write_rows(self.views, rows.start, read_sinograms(self.tilts, rows.start, rows.stop))
+            weights = read_weights(self.tilts, rows.start, rows.stop)
             if weights is not None and self.weights is not None:
                 write_rows(self.weights, rows.start, weights)
             if on_progress is not None:

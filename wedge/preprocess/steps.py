@@ -1,7 +1,8 @@
 """All that is done to the views of one series, in one order, each step told in a line."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,9 +10,10 @@ import numpy as np
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError, UsageError
+from wedge.formats.window import window
 from wedge.output import Writer
 from wedge.preprocess.dose import doses_of, weight_by_dose
-from wedge.preprocess.gold_fill import fill_beads, masks
+from wedge.preprocess.gold_fill import fill_beads, hidden_by
 from wedge.preprocess.gold_find import bead_sign, find_candidates
 from wedge.preprocess.gold_track import track_beads
 from wedge.preprocess.hot_pixels import replace_bad_pixels
@@ -106,7 +108,13 @@ class Steps:
 
 
 def preprocess(
-    tilts: TiltSeries, writer: Writer, steps: Steps, *, say: Say = lambda line: None, on_step: Say = lambda name: None
+    tilts: TiltSeries,
+    writer: Writer,
+    steps: Steps,
+    *,
+    unbinned: tuple[TiltSeries, int] | None = None,
+    say: Say = lambda line: None,
+    on_step: Say = lambda name: None,
 ) -> dict[str, Any]:
     """Write a tilt series with all steps done; the caller commits the writer.
 
@@ -116,6 +124,8 @@ def preprocess(
     ----------
     tilts
         The series.
+    unbinned
+        The same before squares of so many pixels along a side were averaged: bad pixels are looked for in it, for in averages they hide.
     writer
         Takes the rows, and the weights where it is `Writer.weighted`.
     steps
@@ -137,16 +147,30 @@ def preprocess(
     """
     steps.check(tilts)
     record: dict[str, Any] = {}
-    with Spool(tilts, writer.path.parent, weighted=steps.gold == "mask") as spool:
+    plan = _PLAN
+
+    def go_through(part: Sequence[tuple[str, Step]], spool: Spool) -> None:
         _refuse_not_finite(spool.views, tilts.name)
-        for name, do in _PLAN:
+        for name, do in part:
             on_step(name)
             told = do(spool, steps)
             if told is not None:
                 line, found = told
                 say(f"{name}: {line}")
                 record[name] = found
-        spool.write(writer)
+
+    with ExitStack() as finer:
+        if unbinned is not None and steps.hot_pixels:
+            series, factor = unbinned
+            whole = finer.enter_context(Spool(series, writer.path.parent))
+            go_through(plan[:1], whole)
+            plan = plan[1:]
+            coarse = window(replace(series, array=whole.views, weights=whole.weights), factor=factor)
+            tilts = replace(tilts, array=coarse.array, weights=coarse.weights)
+        with Spool(tilts, writer.path.parent, weighted=steps.gold == "mask") as spool:
+            finer.close()
+            go_through(plan, spool)
+            spool.write(writer)
     return record
 
 
@@ -157,6 +181,7 @@ def _refuse_not_finite(views: np.ndarray, name: str) -> None:
 
 
 Told = tuple[str, dict[str, Any]] | None
+Step = Callable[["Spool", "Steps"], Told]
 
 
 def _hot_pixels(spool: Spool, steps: Steps) -> Told:
@@ -175,14 +200,15 @@ def _gold(spool: Spool, steps: Steps) -> Told:
     sign = bead_sign(spool.views, radius)
     candidates = [find_candidates(np.asarray(view), radius, sign) for view in spool.views]
     beads = track_beads(candidates, spool.tilts.geometry, radius)
-    hidden = masks(beads, spool.shape, radius)
-    fill_beads(spool.views, hidden, noise=steps.gold == "erase", seed=steps.seed)
-    if steps.gold == "mask" and spool.weights is not None:
-        for weights, mask in zip(spool.weights, hidden, strict=True):
-            weights[mask] = 0
+    pixels = 0
+    for tilt, view in enumerate(spool.views):
+        hidden = hidden_by(beads, spool.shape[1:], tilt, radius)
+        fill_beads(view, hidden, tilt, noise=steps.gold == "erase", seed=steps.seed)
+        if steps.gold == "mask" and spool.weights is not None:
+            spool.weights[tilt][hidden] = 0
+        pixels += int(hidden.sum())
     found = sum(int(bead.found.sum()) for bead in beads)
     looked = sum(len(each.y) for each in candidates)
-    pixels = sum(int(mask.sum()) for mask in hidden)
     done = "masked, weight 0" if steps.gold == "mask" else "filled with their surroundings and noise"
     line = (
         f"{len(beads)} beads of {steps.gold_diameter_pixels:.3g} pixels, {'brighter' if sign > 0 else 'darker'} than what is around them, "
@@ -223,7 +249,11 @@ def _normalize(spool: Spool, steps: Steps) -> Told:
         f"{steps.normalize}: {found.offsets.min():.6g} to {found.offsets.max():.6g} taken from the views, "
         f"then times {found.factors.min():.4g} to {found.factors.max():.4g}"
     )
-    return line, {"mode": steps.normalize, "offsets": found.offsets.tolist(), "factors": found.factors.tolist()}
+    crowded = np.flatnonzero(found.crowded).tolist()
+    if crowded:
+        done = "that of the others is taken for theirs" if found.borrowed else "they are not multiplied"
+        line += f"; in {len(crowded)} views ({', '.join(map(str, crowded))}) the background is hardly visible: {done}"
+    return line, {"mode": steps.normalize, "offsets": found.offsets.tolist(), "factors": found.factors.tolist(), "crowded": crowded}
 
 
 def _dose(spool: Spool, steps: Steps) -> Told:
@@ -242,7 +272,7 @@ def _taper(spool: Spool, steps: Steps) -> Told:
     return f"{steps.taper_pixels} pixels at every border led over to each view's mean", {"pixels": steps.taper_pixels}
 
 
-_PLAN: tuple[tuple[str, Callable[[Spool, Steps], Told]], ...] = (
+_PLAN: tuple[tuple[str, Step], ...] = (
     ("hot pixels", _hot_pixels),
     ("gold", _gold),
     ("ice thickness", _ice),
