@@ -1,9 +1,6 @@
 """The adaptive field of some rows of a series, and what all of them share: noise, strength and local scales."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,16 +8,11 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.draws import seed_for
-from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
-from wedge.fit import team
+from wedge.errors import DeviceError
 from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
-from wedge.fit.batches import Slab
-from wedge.fit.build import Plugins, build_projectors, close_projectors
+from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
-from wedge.fit.data_term import DataTerm
 from wedge.fit.halves import Halves
-from wedge.fit.job import Job, Reconstruction
-from wedge.fit.loop import StopRequest
 from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
@@ -28,9 +20,8 @@ from wedge.fit.search import Search
 from wedge.fit.spectrum import Spectrum, measure
 from wedge.fit.trials import split_views, views_to_judge_by
 from wedge.geometry import TiltGeometry
-from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import chunk_rows, read_sinograms, read_weights, slab_ranges
+from wedge.slabs import read_sinograms, read_weights
 
 SAMPLE_ROWS = 64
 _VOLUMES = 16  # arrays of a block's size that a solution holds at once, spectra included

@@ -206,13 +206,13 @@ def run_fit(
                 told = now
         progress.step += 1
         progress.seconds = now - started
-        held_out = {"held_out": held_out_error(fit, progress.step - 1)} if record and fit.held_out else {}
+        held_out: dict[str, float] = {"held_out": held_out_error(fit, progress.step - 1)} if record and fit.held_out else {}
         if record:
             progress.history.append(
                 {"step": float(first + progress.step)} | {name: float(value) for name, value in scalars.items()} | held_out
             )
         if len(fit.observers):
-            fit.observers.step(first + progress.step, scalars | held_out)
+            fit.observers.step(first + progress.step, {**scalars, **held_out})
             if record:
                 fit.observers.preview(first + progress.step, previews)
             fit.observers.offer(first + progress.step, previews)
