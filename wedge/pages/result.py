@@ -14,10 +14,12 @@ class ResultPicture:
     ----------
     path
         The volume.
+    key
+        Another one for another volume at the same place.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, key: str = "") -> None:
+        self.path, self.key = path, key
         self.preview: bytes | None = None
         self.spectrum: dict[str, Any] | None = None
         self.facts: dict[str, Any] = {}
@@ -37,7 +39,8 @@ class ResultPicture:
 
             volume = formats.open_volume(self.path)
             shape = tuple(int(count) for count in volume.array.shape)
-            self.facts = {"shape": list(shape), "voxel_size_angstrom": volume.voxel_size_angstrom, "provenance": volume.provenance}
+            command = volume.provenance.get("command")
+            self.facts = {"shape": list(shape), "voxel_size_angstrom": volume.voxel_size_angstrom, "command": command}
             if max(shape) > LONGEST_SIDE and not volume.coarser:
                 self.note = "reading the volume: it has no coarser copy, and all of it is read once to be binned"
             preview = preview_of(volume)

@@ -32,13 +32,15 @@ class RunState:
         What to look at.
     heartbeat
         Judges whether the fit lives.
+    shows_result
+        Whether the result takes the place of the last preview when the fit has ended.
     """
 
-    def __init__(self, subject: Subject, heartbeat: Heartbeat | None = None) -> None:
-        self.subject = subject
+    def __init__(self, subject: Subject, heartbeat: Heartbeat | None = None, shows_result: bool = True) -> None:
+        self.subject, self._shows_result = subject, shows_result
         self._files = RunFiles(subject.run_dir / FOLDER) if subject.run_dir is not None else None
         self._heartbeat = heartbeat or Heartbeat()
-        self._result: tuple[str, ResultPicture] | None = None
+        self._result: ResultPicture | None = None
         self._state: dict[str, Any] | None = None
         self._preview: tuple[str, bytes | None] = ("", None)
         self._notes: dict[str, str] = {}
@@ -48,7 +50,7 @@ class RunState:
         """Return plain data: ``state`` and what is known, ``notes`` on what is damaged, ``missing``, and ``versions`` of the pictures."""
         with self._lock:
             found = self._look()
-            picture = self._picture()
+            picture = self._result
             found["title"] = self.subject.title
             found["notes"] = list(self._notes.values())
             if picture is not None:
@@ -69,7 +71,8 @@ class RunState:
             found["resume"] = resume
         if told == "ended":
             self._show_result()
-            found["text"] = "the fit has ended" if self._result else "the fit has ended; its result is not written yet"
+            waits = self._shows_result and self._result is None
+            found["text"] = "the fit has ended; its result is not written yet" if waits else "the fit has ended"
         return found
 
     def _read_state(self) -> dict[str, Any] | None:
@@ -104,6 +107,8 @@ class RunState:
     def _show_result(self) -> None:
         """Make the picture of the output if it is the one of this run, and not an older one that is about to be replaced."""
         path = self.subject.output
+        if not self._shows_result:
+            return
         try:
             inside = path / "zarr.json"
             written = max((each.stat().st_mtime for each in (path, inside, path / ".zattrs") if each.exists()), default=None)
@@ -116,11 +121,8 @@ class RunState:
         except OSError:
             return
         key = str(written)
-        if self._result is None or self._result[0] != key:
-            self._result = key, ResultPicture(path)
-
-    def _picture(self) -> ResultPicture | None:
-        return self._result[1] if self._result is not None else None
+        if self._result is None or self._result.key != key:
+            self._result = ResultPicture(path, key)
 
     def _resume_command(self, state: Mapping[str, Any]) -> str | None:
         run_dir, command = self.subject.run_dir, state.get("command")
@@ -128,18 +130,23 @@ class RunState:
             return None
         return shlex.join([*resumed(command), "--resume"])
 
+    def settle(self, seconds: float) -> None:
+        """Wait until a result that is being read can be shown."""
+        if (picture := self._result) is not None:
+            picture.wait(seconds)
+
     def stamp(self) -> str:
         """Return a word that changes when `look` has something new to say, but for the age of what it says."""
         files = self._files.stamp("state", "curves", "preview") if self._files is not None else ""
-        picture = self._picture()
+        picture = self._result
         return f"{files} {picture.version if picture else ''} {self.subject.output.exists()}"
 
     def _version(self, name: str) -> str | None:
-        picture = self._picture()
+        picture = self._result
         if picture is not None and name != "curves":
             there = picture.preview if name == "preview" else picture.spectrum
             if there is not None:
-                return f"result-{picture.version if name == 'preview' else 'spectrum'}"
+                return f"result-{name}-{picture.key}"
         if name == "curves" and (self._files is None or self._files.stamp(name) == "none"):
             log = self.subject.run_dir / "log.jsonl" if self.subject.run_dir is not None else None
             return f"log-{log.stat().st_mtime_ns:x}" if log is not None and log.exists() else None
@@ -151,7 +158,7 @@ class RunState:
         """Return the version and the content of ``preview`` (bytes), ``spectrum`` or ``curves`` (plain data); None where there is none."""
         with self._lock:
             version = self._version(name)
-            picture = self._picture()
+            picture = self._result
             if version is None:
                 return None
             if version.startswith("result") and picture is not None:
