@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 _FIRST_STEPS = 8  # a slice takes less than a step: after so many, a first one is within the budget
+_MOST_POINTS, _SECONDS_PER_POINT = 192**3, 1e-7  # of a preview, and what coding and writing one takes
 _POINT_SECONDS = 1.0
 _MOST_SAID = 40
 _STOPPED_CODES = (75, 130, 143)
@@ -123,7 +124,8 @@ class WatchObserver:
             self._slice_seconds = self._clock() - begun
             if not self._volume_seconds and run.volume_shape is not None:
                 # Not known yet: as long for each point as the slice took.
-                expected = self._slice_seconds * min(192**3, _product(run.volume_shape)) / image.size
+                points = min(_MOST_POINTS, _product(run.volume_shape))
+                expected = points * (self._slice_seconds / image.size + _SECONDS_PER_POINT)
                 if self._budget.spent + self._slice_seconds + expected > self._options.share * self._budget.fit_seconds:
                     self._volume_seconds = expected
                     return
@@ -153,6 +155,7 @@ class WatchObserver:
         self._close({"state": "interrupted" if stopped else "failed", "error": text})
 
     def _close(self, last: dict[str, Any]) -> None:
+        last |= {"stage": ["", 0, 0]} if last["state"] == "ended" else {}
         self._ended.set()
         if self._thread is not None:
             self._thread.join(5.0)

@@ -174,7 +174,11 @@ class _Handler(BaseHTTPRequestHandler):
         if name.lower() not in _NAMES_OF_HERE or (port and not port.isdecimal()):
             self._refuse(403, "not a name of this machine")
             return
-        url = urlsplit(self.path)
+        try:
+            url = urlsplit(self.path)
+        except ValueError:
+            self._refuse(400, "not an address")
+            return
         token, slash, rest = url.path.removeprefix("/").partition("/")
         if not secrets.compare_digest(token.encode(), self.server.token.encode()):
             self._refuse(404, "nothing here: the address has a word that is missing or wrong")
