@@ -126,7 +126,7 @@ class WatchObserver:
                 # Not known yet: as long for each point as the slice took.
                 points = min(_MOST_POINTS, _product(run.volume_shape))
                 expected = points * (self._slice_seconds / image.size + _SECONDS_PER_POINT)
-                if self._budget.spent + self._slice_seconds + expected > self._options.share * self._budget.fit_seconds:
+                if not self._budget.has_room_for(self._slice_seconds + expected):
                     self._volume_seconds = expected
                     return
         begun = self._clock()
