@@ -173,10 +173,11 @@ class RunState:
         try:
             if name != "preview":
                 found = self._files.spectrum() if name == "spectrum" else self._files.curves()
+                self._notes.pop(name, None)
                 return None if found is None else (version, found)
             if self._preview[0] != version:
                 self._preview = version, self._files.preview()
-                self._notes.pop("preview", None)
+                self._notes.pop(name, None)
         except InputError as error:
             self._notes[name] = str(error)
             if name != "preview":
