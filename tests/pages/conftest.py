@@ -44,7 +44,8 @@ class FakeRun:
         self.beat += 1
         told = {
             "state": state, "step": 3, "num_steps": 10, "progress": [3, 10], "seconds": 12.0, "seconds_left": 28.0,
-            "host": socket.gethostname(), "pid": 1, "beat": self.beat, "beat_seconds": 2.0, "written": time.time(), "stage": ["fitting", 0, 0], "method": "network",
+            "host": socket.gethostname(), "pid": 1, "beat": self.beat, "beat_seconds": 2.0, "written": time.time(),
+            "stage": ["fitting", 0, 0], "method": "network",
             "command": ["wedge", "reconstruct", "t.zarr", "-o", "o.zarr", "--overwrite", "--preset", "study"],
             "scalars": {"loss": 0.5, "held_out": 0.25}, "resident_bytes": 2**30, "device": "cpu", "said": ["one", "two"],
         }  # fmt: skip

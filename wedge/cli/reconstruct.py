@@ -146,7 +146,7 @@ def command(
     if dry_run:
         show_forecast(run.forecast(options, config, name), as_json=json)
         return
-    with served(watch, port) as page:
+    with served(watch, port, output) as page:
         run = replace(run, page=page)
         if halves is None:
             _refuse(run)

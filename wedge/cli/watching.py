@@ -23,9 +23,10 @@ _STOPPED = (InterruptedRunError, StoppedError, TerminatedError, KeyboardInterrup
 class FitPage:
     """What the page of a fit shows: before the fit has a folder what it says, then what the folder says, and at last how it ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, output: Path) -> None:
         self._run: RunState | None = None
-        self._title, self._said, self._changes = "", [""], 0
+        self._title, self._changes = output.name, 0
+        self._said: list[str] = []
         self._last: dict[str, Any] = {}
 
     def follow(self, output: Path) -> None:
@@ -71,7 +72,7 @@ class FitPage:
 
 
 @contextmanager
-def served(wanted: bool, port: int | None) -> Iterator[FitPage | None]:
+def served(wanted: bool, port: int | None, output: Path) -> Iterator[FitPage | None]:
     """Serve the page of the fits that the block makes, and tell where it is; None where it is not wanted.
 
     Raises
@@ -87,7 +88,7 @@ def served(wanted: bool, port: int | None) -> Iterator[FitPage | None]:
     from wedge.pages.server import PageServer
     from wedge.pages.watch_page import watch_page
 
-    page = FitPage()
+    page = FitPage(output)
     server = PageServer(page, watch_page(), port or 0)
     say(f"watch it at {server.address} (from another machine: {server.tunnel})")
     try:

@@ -40,7 +40,7 @@ Wedge.pageTitle = function (state) {
 
 Wedge.stageText = function (state) {
   const [name, done, total] = state.stage || ["", 0, 0];
-  const prefix = state.num_steps === undefined && name && state.state !== "ended" ? "preparing: " : "";
+  const prefix = !state.num_steps && name && state.state !== "ended" ? "preparing: " : "";
   const count = total > 0 && done <= total ? `, ${done} of ${total}` : done > 0 ? `, ${done} done` : "";
   return name ? `${prefix}${name}${count}` : "";
 };
