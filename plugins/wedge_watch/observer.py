@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _FIRST_STEPS = 8  # a slice takes less than a step: after so many, a first one is within the budget
 _MOST_POINTS, _SECONDS_PER_POINT = 192**3, 1e-7  # of a preview, and what coding and writing one takes
 _POINT_SECONDS = 1.0
+_AFTER_FAILURE_SECONDS = 60.0
 _MOST_SAID = 40
 _STOPPED_CODES = (75, 130, 143)
 
@@ -114,7 +115,11 @@ class WatchObserver:
         if loss := next(iter(self._scalars.values()), None):
             float(loss)  # all that is queued on a device is done before the clock starts
         with self._budget.spending():
-            self._make_preview(step, previews, self._run, self._files)
+            try:
+                self._make_preview(step, previews, self._run, self._files)
+            except Exception as error:
+                # As where the device has no room for one: numbers and signs of life go on, and another one is tried later.
+                self._failed(f"no preview: {' '.join(str(error).split()) or type(error).__name__}")
 
     def _make_preview(self, step: int, previews: Previews, run: RunInfo, files: RunFiles) -> None:
         spectrum, begun = None, self._clock()
@@ -135,14 +140,16 @@ class WatchObserver:
         shape = run.volume_shape or run.geometry.volume_shape
         spacing = tuple(full / count for full, count in zip(shape, counts, strict=True))
         made = preview_of_slices(slices, (spacing[0], spacing[1], spacing[2]), run.geometry.voxel_size_angstrom)
-        try:
-            files.write_preview(made, spectrum)
-            with self._lock:
-                what = {"step": step, "what": _what(run, self._state["stage"][0], step), "spectrum": spectrum is not None}
-                self._state["preview"] = what
-        except OSError as error:
-            self._state["note"] = f"previews cannot be written: {error.strerror}"
+        files.write_preview(made, spectrum)
+        with self._lock:
+            self._state["preview"] = {"step": step, "what": _what(run, self._state["stage"][0], step)}
+            self._state.pop("note", None)
         self._volume_seconds, self._last_preview = self._clock() - begun, self._clock()
+
+    def _failed(self, note: str) -> None:
+        with self._lock:
+            self._state["note"] = note
+        self._last_preview = self._clock() + _AFTER_FAILURE_SECONDS
 
     def end(self, summary: Mapping[str, Any]) -> None:
         """Write that the fit has ended."""

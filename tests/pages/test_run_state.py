@@ -167,7 +167,7 @@ def test_a_run_that_disappears_is_told(fake):
     for path in sorted(fake.run_dir.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     fake.run_dir.rmdir()
-    assert look(watched)["state"] in ("unobserved", "missing")
+    assert look(watched)["state"] == "missing"
     assert watched.data("preview") is None
 
 
@@ -197,6 +197,20 @@ def test_a_volume_that_cannot_be_read_says_so_on_the_page(tmp_path, write_volume
     state = look(watched)
     assert "v.zarr" in state["picture"]
     assert watched.data("preview") is None
+
+
+def test_looking_changes_nothing_in_the_folder(fake):
+    fake.tell()
+    fake.show()
+    fake.result()
+    everything = [fake.output.parent, *fake.output.parent.rglob("*")]
+    before = {path: path.stat().st_mtime_ns for path in everything}
+    for path in (fake.run_dir, fake.output):
+        watched = run_state_of(path)
+        look(watched)
+        for name in ("preview", "spectrum", "curves"):
+            watched.data(name)
+    assert {path: path.stat().st_mtime_ns for path in [fake.output.parent, *fake.output.parent.rglob("*")]} == before
 
 
 def test_what_a_path_means(fake, tmp_path, write_volume):

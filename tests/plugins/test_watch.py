@@ -209,6 +209,31 @@ def test_what_cannot_be_written_never_ends_a_fit(tilts, tmp_path):
     assert np.array_equal(plain, watched)
 
 
+def test_a_preview_that_fails_is_noted_and_the_signs_of_life_go_on(tmp_path):
+    clock = Clock()
+    watching = generous(WatchObserver(WatchOptions(seconds=0, beat_seconds=0.05), clock))
+    watching.prepare(str(tmp_path))
+    watching.start(RunInfo(str(tmp_path), 10, 0, GEOMETRY, volume_shape=SHAPE))
+    tried = []
+
+    def volume():
+        tried.append(clock.now)
+        if len(tried) == 1:
+            raise RuntimeError("CUDA out of memory.\nTried to allocate")
+        return torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2])
+
+    files = RunFiles(tmp_path / "watch")
+    for clock.now in (10.0, 20.0, 80.0):
+        watching.offer(1, {"volume": volume})
+        watching._write_state()
+        if clock.now < 80:
+            assert files.state()["note"] == "no preview: CUDA out of memory. Tried to allocate"
+    assert tried == [10.0, 80.0]
+    assert "note" not in files.state()
+    assert files.state()["preview"] == {"step": 1, "what": "the field at step 1"}
+    watching.end({})
+
+
 @pytest.mark.parametrize(("slice_seconds", "voxel_seconds"), [(0.02, 1.0), (0.15, 7.5), (0.01, 0.5)])
 def test_previews_never_take_more_than_a_twentieth_of_the_fits_time(tmp_path, slice_seconds, voxel_seconds):
     """A fit of many short steps, whose previews are dear: what they took is within the share after every step."""

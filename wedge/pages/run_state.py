@@ -95,9 +95,8 @@ class RunState:
         if facts is None and self.subject.output.exists():
             self._show_result()
             return {"state": "volume" if run_dir is None else "ended", "text": "" if run_dir is None else "the fit has ended"}
-        assert run_dir is not None or facts is None
-        if run_dir is None:
-            return {"state": "missing", "text": f"{self.subject.output} is there no more"}
+        if run_dir is None or not run_dir.exists():
+            return {"state": "missing", "text": f"{run_dir or self.subject.output} is there no more"}
         text = "a fit that nobody watches; whether it runs is not known"
         if facts:
             text += f"; its last checkpoint is of step {facts['step']}"

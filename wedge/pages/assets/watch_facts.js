@@ -71,7 +71,18 @@ Wedge.factsOf = function (state) {
 };
 
 Wedge.writeFacts = function (list, state) {
-  const rows = Wedge.factsOf(state).map(([label, text, wide]) => {
+  const facts = Wedge.factsOf(state);
+  const labels = facts.map(([label]) => label).join("|");
+  if (list.dataset.labels === labels) {
+    // Text by text: what a reader has marked to copy stays marked.
+    [...list.querySelectorAll("dd")].forEach((value, i) => {
+      const text = String(facts[i][1]);
+      if (value.textContent !== text) (value.querySelector("code") || value).textContent = text;
+    });
+    return;
+  }
+  list.dataset.labels = labels;
+  const rows = facts.map(([label, text, wide]) => {
     const row = document.createElement("div");
     if (wide) row.className = "wide";
     const term = row.appendChild(document.createElement("dt"));
