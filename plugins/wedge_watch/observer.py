@@ -119,7 +119,7 @@ class WatchObserver:
                 self._make_preview(step, previews, self._run, self._files)
             except Exception as error:
                 # As where the device has no room for one: numbers and signs of life go on, and another one is tried later.
-                self._failed(f"no preview: {' '.join(str(error).split()) or type(error).__name__}")
+                self._note_failure(f"no preview: {' '.join(str(error).split()) or type(error).__name__}")
 
     def _make_preview(self, step: int, previews: Previews, run: RunInfo, files: RunFiles) -> None:
         spectrum, begun = None, self._clock()
@@ -146,7 +146,7 @@ class WatchObserver:
             self._state.pop("note", None)
         self._volume_seconds, self._last_preview = self._clock() - begun, self._clock()
 
-    def _failed(self, note: str) -> None:
+    def _note_failure(self, note: str) -> None:
         with self._lock:
             self._state["note"] = note
         self._last_preview = self._clock() + _AFTER_FAILURE_SECONDS

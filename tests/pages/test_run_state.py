@@ -60,7 +60,7 @@ def test_a_fit_that_ended_early_says_why_and_how_to_go_on(fake, how, resumable):
 
 
 def test_settings_that_a_resumed_fit_refuses_are_left_out_of_its_command():
-    words = "wedge reconstruct t.zarr -o o.zarr --quality high --config=a.toml --preset study --overwrite --watch"
+    words = "wedge reconstruct t.zarr -o o.zarr --quality high --config=a.toml --preset study --overwrite --resume --watch"
     assert resumed(words.split()) == ["wedge", "reconstruct", "t.zarr", "-o", "o.zarr", "--watch"]
 
 

@@ -15,7 +15,7 @@ from wedge.pages.unobserved import checkpoint_facts, logged_curves, stored_metho
 
 _LATE_SECONDS = 5.0
 _SETTINGS_FILES = ("--config", "--preset", "--quality")
-_NOT_RESUMED = ("--overwrite", "--dry-run")
+_NOT_RESUMED = ("--overwrite", "--resume", "--stop-now")
 _TEXTS = {
     "waiting": "no sign of life since this page looks; the next one is waited for",
     "stalled": "stalled: there has been no sign of life for longer than it should take",
