@@ -208,7 +208,7 @@ class _Handler(BaseHTTPRequestHandler):
                 state = self.server.source.look() | ({"closing": True} if closing else {})
                 body = json.dumps(state, default=str).encode()
                 tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-            if tag != known or waited >= wait or closing:
+            if tag != known or waited >= wait:
                 break
             self.server.closing.wait(_LOOK_SECONDS)
             waited += _LOOK_SECONDS
@@ -221,11 +221,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         version, content = found
         tag = f'"{hashlib.blake2b(version.encode(), digest_size=12).hexdigest()}"'
-        if self.headers.get("If-None-Match") == tag:
-            self._send_tagged(_BYTES, b"", tag)
-        else:
-            body = content if isinstance(content, bytes) else json.dumps(content).encode()
-            self._send_tagged(_BYTES if isinstance(content, bytes) else _JSON, body, tag)
+        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self._send_tagged(_BYTES if isinstance(content, bytes) else _JSON, body, tag)
 
     def _send_tagged(self, kind: str, body: bytes, tag: str) -> None:
         same = self.headers.get("If-None-Match") == tag
