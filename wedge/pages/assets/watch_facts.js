@@ -53,7 +53,7 @@ Wedge.factsOf = function (state) {
   const device = state.device_bytes === undefined ? "" : `, ${Wedge.bytes(state.device_bytes)} on the GPU`;
   const running = state.state === "running";
   const rows = [
-    ["step", state.num_steps ? `${state.step} of ${state.num_steps}` : state.step],
+    [state.method === "adaptive" ? "rows solved" : "step", state.num_steps ? `${state.step} of ${state.num_steps}` : state.step],
     ["time so far", Wedge.duration(state.seconds)],
     ["time left", running && state.seconds_left !== null ? `about ${Wedge.duration(state.seconds_left)}` : ""],
     ["loss", number(scalars.loss)],
