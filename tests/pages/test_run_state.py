@@ -87,7 +87,7 @@ def test_a_finished_fit_shows_its_result(fake):
     fake.tell("ended")
     fake.show()
     waiting = run_state_of(fake.run_dir)
-    assert "not written yet" in look(waiting)["text"]
+    assert "not there yet" in look(waiting)["text"]
     before = waiting.data("preview")[0]
     fake.result()
     for watched in (waiting, run_state_of(fake.run_dir), run_state_of(fake.output)):

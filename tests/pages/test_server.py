@@ -156,6 +156,15 @@ def test_what_is_known_is_not_sent_again(server, source):
     assert (again.status, body) == (200, PICTURE[::-1])
 
 
+def test_what_is_no_number_is_null_as_browsers_want_it(server, source):
+    source.state |= {"scalars": {"loss": float("nan"), "data": [1.5, float("inf")]}}
+    source.pictures["curves"] = ("c2", {"loss": [[1.0], [float("nan")]]})
+    state, curves = (ask(server, inside(server, name))[1] for name in ("state", "curves"))
+    assert b"NaN" not in state + curves
+    assert json.loads(state)["scalars"] == {"loss": None, "data": [1.5, None]}
+    assert json.loads(curves) == {"loss": [[1.0], [None]]}
+
+
 def test_a_reader_that_waits_hears_of_a_change_at_once(server, source):
     tag = ask(server, inside(server, "state"))[0].headers["ETag"]
     threading.Timer(0.4, lambda: source.state.update(step=2)).start()

@@ -49,6 +49,7 @@ class FitPage:
 
     def finish(self, error: BaseException | None) -> None:
         """Show how it ended."""
+        self._last = {"state": "ended"}
         if error is not None:
             state = "interrupted" if isinstance(error, _STOPPED) else "failed"
             self._last = {"state": state, "error": " ".join(str(error).split()) or type(error).__name__}

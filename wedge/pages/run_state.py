@@ -72,7 +72,7 @@ class RunState:
         if told == "ended":
             self._show_result()
             waits = self._shows_result and self._result is None
-            found["text"] = "the fit has ended; its result is not written yet" if waits else "the fit has ended"
+            found["text"] = "the fit has ended; its result is not there yet" if waits else "the fit has ended"
         return found
 
     def _read_state(self) -> dict[str, Any] | None:

@@ -111,6 +111,14 @@ class PageServer:
         self._thread.join(_CLOSING_SECONDS)
 
 
+def _as_json(data: Any) -> bytes:
+    """Return data as JSON that browsers read: they know no NaN, as of a loss that has diverged."""
+    try:
+        return json.dumps(data, default=str, allow_nan=False).encode()
+    except ValueError:
+        return json.dumps(json.loads(json.dumps(data, default=str), parse_constant=lambda word: None)).encode()
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads, block_on_close, request_queue_size = True, False, 16
     source: Source
@@ -206,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
             if (now := self.server.source.stamp()) != stamp or waited % 1.0 < _LOOK_SECONDS or closing:
                 stamp = now
                 state = self.server.source.look() | ({"closing": True} if closing else {})
-                body = json.dumps(state, default=str).encode()
+                body = _as_json(state)
                 tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
             if tag != known or waited >= wait:
                 break
@@ -221,7 +229,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         version, content = found
         tag = f'"{hashlib.blake2b(version.encode(), digest_size=12).hexdigest()}"'
-        body = content if isinstance(content, bytes) else json.dumps(content).encode()
+        body = content if isinstance(content, bytes) else _as_json(content)
         self._send_tagged(_BYTES if isinstance(content, bytes) else _JSON, body, tag)
 
     def _send_tagged(self, kind: str, body: bytes, tag: str) -> None:

@@ -153,7 +153,7 @@ Wedge.Watch = class {
       .map(([name, [title, style]]) => ({ name: title, x: curves[name][0], y: curves[name][1], style }));
     if (!series.length) return;
     this.at("curves-panel").hidden = false;
-    const yLog = series.every((each) => each.y.every((value) => value > 0));
+    const yLog = series.every((each) => each.y.every((value) => value === null || value > 0));
     if (this.chart && this.chart.options.yLog !== yLog) {
       this.chart.destroy();
       this.chart = null;
