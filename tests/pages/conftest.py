@@ -5,6 +5,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,24 @@ class FakeRun:
         progress = Progress(step, Normalization(0.0, 1.0, True), seconds=9.0, settled={"method": "network"})
         write_checkpoint(self.run_dir / CHECKPOINT_NAME, {"a": torch.zeros(3)}, progress)
 
-    def result(self, value: float = 1.0) -> None:
-        make_volume(self.output, value)
+    def result(self, value: float = 1.0, ended: float | None = None) -> None:
+        make_volume(self.output, value, ended=ended)
 
 
-def make_volume(path: Path, value: float = 1.0, shape: tuple[int, int, int] = SHAPE) -> None:
+def make_volume(path: Path, value: float = 1.0, shape: tuple[int, int, int] = SHAPE, ended: float | None = None) -> None:
+    """Write noise around a value, by its record done at ``ended``, seconds since 1970."""
+    started = datetime.fromtimestamp((ended or time.time()) - 10, UTC).isoformat(timespec="seconds")
     rows = np.random.default_rng(0).normal(value, 0.1, (shape[1], shape[0], shape[2])).astype(np.float32)
     made = store.create_volume if path.suffix == ".zarr" else formats.create_volume
     with made(path, shape, voxel_size_angstrom=10.0, tilt_angles_deg=(-60.0, 60.0), overwrite=True) as writer:
         writer.write_rows(0, rows)
-        writer.commit({"command": ["wedge", "made", "it"]})
+        writer.commit({"command": ["wedge", "made", "it"], "started": started, "seconds": 10.0})
+
+
+@pytest.fixture
+def fake_at() -> type[FakeRun]:
+    """Make a run at a place of one's own."""
+    return FakeRun
 
 
 @pytest.fixture

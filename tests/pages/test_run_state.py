@@ -100,17 +100,49 @@ def test_a_finished_fit_shows_its_result(fake):
         assert watched.data("spectrum")[1]["tilt_range_deg"] == [-60, 60]
 
 
-def test_a_result_that_is_about_to_be_replaced_is_not_shown(fake):
-    fake.result()
-    long_ago = time.time() - 1000
-    for path in (fake.output, *fake.output.rglob("*")):
-        os.utime(path, (long_ago, long_ago))
+@pytest.mark.parametrize("suffix", [".zarr", ".mrc"])
+def test_a_result_that_is_about_to_be_replaced_is_not_shown(tmp_path, fake_at, suffix):
+    fake = fake_at(tmp_path / f"o{suffix}")
+    fake.result(ended=time.time() - 100)
     for state in ("running", "failed", "ended"):
-        fake.tell(state)
+        fake.tell(state, seconds=80.0)
         fake.show()
         watched = run_state_of(fake.run_dir)
         assert "result" not in look(watched)
         assert shown(watched).low < 0.1
+    fake.result()
+    assert look(watched)["result"]
+    # While the next one is being written, whether or not anybody watches that.
+    partial = tmp_path / f"o{suffix}.partial"
+    partial.touch()
+    assert "result" not in look(run_state_of(fake.run_dir))
+    (fake.run_dir / "watch" / "state.json").unlink()
+    assert look(run_state_of(fake.run_dir))["state"] == "unobserved"
+
+
+def test_a_result_is_known_after_it_was_copied_without_its_times(fake):
+    fake.result()
+    fake.tell("ended", seconds=80.0)
+    long_ago = time.time() - 1000
+    for path in (fake.output, *fake.output.rglob("*")):
+        os.utime(path, (long_ago, long_ago))
+    assert look(run_state_of(fake.run_dir))["result"]
+
+
+NONSENSE = [None, 3, "x", [], [1], {}, {"a": []}, True, float("nan"), ["", "", ""]]
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=str)
+def test_nonsense_in_a_state_is_left_out(fake, nonsense):
+    fake.tell()
+    sound = look(run_state_of(fake.run_dir))
+    for key in [key for key in sound if key not in ("title", "notes", "versions", "text", "state")]:
+        fake.tell(**{key: nonsense})
+        found = look(run_state_of(fake.run_dir))
+        assert found["state"] in ("running", "stalled", "waiting"), key
+        assert key not in found or type(found[key]) in (type(sound[key]), int, float), key
+    fake.tell(nonsense)
+    assert "damaged state" in look(run_state_of(fake.run_dir))["notes"][0]
 
 
 def test_a_fit_that_nobody_watched_shows_what_there_is(fake):

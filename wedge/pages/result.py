@@ -1,10 +1,23 @@
 """The picture of a finished volume, made once, in a thread: a large one without coarser copies takes a while to read."""
 
+import json
 import threading
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from wedge.errors import WedgeError
+
+
+def made_until(path: Path) -> float | None:
+    """Return when a volume was done, in seconds since 1970 by the clock of the machine that made it; None where its record does not say."""
+    try:
+        places = [path / "zarr.json", path / ".zattrs"] if path.is_dir() else [path.with_name(path.name + ".json")]
+        data = json.loads(next(place for place in places if place.exists()).read_text())
+        record = data.get("attributes", data)["wedge"]["provenance"]
+        return datetime.fromisoformat(record["started"]).timestamp() + float(record["seconds"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration):
+        return None
 
 
 class ResultPicture:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from wedge.errors import InputError
+from wedge.output import partial_path
 from wedge.pages.heartbeat import Heartbeat
-from wedge.pages.result import ResultPicture
+from wedge.pages.known_state import known
+from wedge.pages.result import ResultPicture, made_until
 from wedge.pages.run_files import FOLDER, RunFiles
 from wedge.pages.subject import Subject
 from wedge.pages.unobserved import checkpoint_facts, logged_curves, stored_method
 
-_LATE_SECONDS = 5.0
 _SETTINGS_FILES = ("--config", "--preset", "--quality")
 _NOT_RESUMED = ("--overwrite", "--resume", "--stop-now")
 _TEXTS = {
@@ -62,15 +63,15 @@ class RunState:
         state = self._read_state()
         if state is None:
             return self._unobserved()
-        found = {key: value for key, value in state.items() if key not in ("version", "place")}
-        told = state.get("state")
+        found = {key: value for key, value in state.items() if key != "place"}
+        told = state["state"]
         if told == "running":
             life = self._heartbeat.judge(state)
             found |= {"state": "running", "text": ""} if life == "alive" else {"state": life, "text": _TEXTS[life]}
         if found["state"] in ("interrupted", "failed", "gone") and (resume := self._resume_command(state)):
             found["resume"] = resume
         if told == "ended":
-            self._show_result()
+            self._show_result(state)
             waits = self._shows_result and self._result is None
             found["text"] = "the fit has ended; its result is not there yet" if waits else "the fit has ended"
         return found
@@ -80,6 +81,8 @@ class RunState:
             return None
         try:
             state = self._files.state()
+            if state is not None and "state" not in (state := known(state)):
+                raise InputError(f"{self._files.folder} holds a damaged state: it does not say whether the fit runs")
             self._notes.pop("state", None)
         except InputError as error:
             # What was last read is better than nothing: the next one comes soon.
@@ -92,8 +95,8 @@ class RunState:
         """Say what there is of a run that was not watched, or of a volume alone."""
         run_dir = self.subject.run_dir
         facts = checkpoint_facts(run_dir) if run_dir is not None else None
-        if facts is None and self.subject.output.exists():
-            self._show_result()
+        if facts is None and self.subject.output.exists() and not partial_path(self.subject.output).exists():
+            self._show_result({})
             return {"state": "volume" if run_dir is None else "ended", "text": "" if run_dir is None else "the fit has ended"}
         if run_dir is None or not run_dir.exists():
             return {"state": "missing", "text": f"{run_dir or self.subject.output} is there no more"}
@@ -103,23 +106,23 @@ class RunState:
         missing = ["previews, progress, memory: it was started without --watch or --observer watch"]
         return {"state": "unobserved", "text": text, "missing": missing, "method": stored_method(run_dir), **(facts or {})}
 
-    def _show_result(self) -> None:
+    def _show_result(self, state: Mapping[str, Any]) -> None:
         """Make the picture of the output if it is the one of this run, and not an older one that is about to be replaced."""
         path = self.subject.output
-        if not self._shows_result:
+        if not self._shows_result or partial_path(path).exists():
+            return
+        until, written = made_until(path), state.get("written")
+        # Both by the clock of the fit's machine; an older result was there before the fit began.
+        if until is not None and written is not None and until < written - max(1.0, state.get("seconds", 0.0) / 2):
             return
         try:
             inside = path / "zarr.json"
-            written = max((each.stat().st_mtime for each in (path, inside, path / ".zattrs") if each.exists()), default=None)
-            if written is None:
-                return
-            state = self._files.folder / "state.json" if self._files is not None else None
-            # Both times are of one file system's clock.
-            if state is not None and state.exists() and written < state.stat().st_mtime - _LATE_SECONDS:
-                return
+            changed = max((each.stat().st_mtime_ns for each in (path, inside, path / ".zattrs") if each.exists()), default=None)
         except OSError:
             return
-        key = str(written)
+        if changed is None:
+            return
+        key = f"{changed:x}"
         if self._result is None or self._result.key != key:
             self._result = ResultPicture(path, key)
 
