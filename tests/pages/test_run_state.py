@@ -192,6 +192,14 @@ def test_a_damaged_file_is_named_and_what_was_last_good_stays(fake):
     assert look(watched)["notes"] == []
 
 
+def test_a_state_that_was_never_sound_is_said_to_be_damaged(fake):
+    fake.files.folder.joinpath("state.json").write_bytes(b"\x00")
+    state = look(run_state_of(fake.run_dir))
+    assert (state["state"], state["text"]) == ("unobserved", "what this fit tells of itself cannot be read")
+    assert "missing" not in state
+    assert "state.json is damaged" in state["notes"][0]
+
+
 def test_a_run_that_disappears_is_told(fake):
     fake.tell()
     watched = run_state_of(fake.run_dir)

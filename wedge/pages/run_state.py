@@ -100,6 +100,8 @@ class RunState:
             return {"state": "volume" if run_dir is None else "ended", "text": "" if run_dir is None else "the fit has ended"}
         if run_dir is None or not run_dir.exists():
             return {"state": "missing", "text": f"{run_dir or self.subject.output} is there no more"}
+        if "state" in self._notes:
+            return {"state": "unobserved", "text": "what this fit tells of itself cannot be read", "method": stored_method(run_dir)}
         text = "a fit that nobody watches; whether it runs is not known"
         if facts:
             text += f"; its last checkpoint is of step {facts['step']}"

@@ -84,7 +84,7 @@ class PageServer:
         except OSError as error:
             raise UsageError(f"--port {port} cannot be had: {error.strerror}; choose another, or leave it out") from error
         self._server.source, self._server.page, self._server.token = source, page, self.token
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="wedge-page", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="wedge-page", daemon=True)
         self._thread.start()
 
     @property
