@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wedge.plugin_api import RunFiles, RunInfo, preview_of_slices, spectrum_message
+from wedge.plugin_api import InputError, RunFiles, RunInfo, preview_of_slices, spectrum_message
 from wedge_watch.budget import Budget
 from wedge_watch.curves import Curves
 from wedge_watch.options import WatchOptions
@@ -66,7 +67,9 @@ class WatchObserver:
         with self._budget.spending(), self._lock:
             self._run = run
             if run.first_step and self._files is not None:
-                self._curves.load(self._files.curves() or {}, run.first_step)
+                # Curves that are damaged begin anew.
+                with suppress(InputError):
+                    self._curves.load(self._files.curves() or {}, run.first_step)
             self._pace.begin(run.first_step, run.num_steps)
             self._state |= {"step": run.first_step, "num_steps": run.num_steps, "device": run.device, "method": run.config.get("method")}
 

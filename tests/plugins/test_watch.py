@@ -158,6 +158,16 @@ def test_margins_are_not_shown(tilts, tmp_path):
     assert np.corrcoef(preview.codes.ravel(), written.swapaxes(0, 1).ravel())[0, 1] > 0.98
 
 
+def test_curves_that_are_damaged_begin_anew(tmp_path):
+    watching = observer()
+    watching.prepare(str(tmp_path))
+    (tmp_path / "watch" / "curves.json").write_text("nonsense")
+    watching.start(RunInfo(str(tmp_path), 10, 5, GEOMETRY))
+    watching.step(6, {"loss": 1.0})
+    watching.end({})
+    assert RunFiles(tmp_path / "watch").curves() == {"loss": [[6.0], [1.0]]}
+
+
 class StopAfter(StopRequest):
     def count(self, done, total, loss):
         self.reason = "SIGTERM" if done >= total // 2 else None
