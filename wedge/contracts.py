@@ -244,6 +244,8 @@ class RunInfo:
         The resolved configuration as plain data.
     volume_shape
         ``(z, y, x)`` of the volume that the user gets: the fitted box without its margins.
+    density_scale
+        Density of the field's 1; negative where particles are dark.
     device
         Where the fit is computed.
     """
@@ -254,6 +256,7 @@ class RunInfo:
     geometry: TiltGeometry
     config: dict[str, Any] = field(default_factory=dict)
     volume_shape: tuple[int, int, int] | None = None
+    density_scale: float = 1.0
     device: str = ""
 
 
@@ -277,8 +280,8 @@ class Observer(Protocol):
     def preview(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
         """Take callables, as many as the fit has: ``ortho_xy``, ``_xz``, ``_yz`` and ``spectrum_xz`` (log power) give 2-D float32 images.
 
-        ``volume`` gives density ``(y, z, x)`` float32 on the CPU, of the volume that the user gets, at most 192 points long; NaN where
-        nothing is known yet.
+        ``volume`` gives slices ``(y, z, x)`` float32 on the CPU, of the volume that the user gets, at most 192 points long; NaN where
+        nothing is known yet. All are in the field's units, see `RunInfo.density_scale`.
         """
 
     def end(self, summary: Mapping[str, Any]) -> None:

@@ -138,7 +138,7 @@ class WatchObserver:
                     self._volume_seconds = expected
                     return
         begun = self._clock()
-        slices = previews["volume"]().cpu().numpy()
+        slices = previews["volume"]().cpu().numpy() * run.density_scale
         counts = slices.shape[1], slices.shape[0], slices.shape[2]
         shape = run.volume_shape or run.geometry.volume_shape
         spacing = tuple(full / count for full, count in zip(shape, counts, strict=True))

@@ -3,6 +3,7 @@
 import json
 import time
 import warnings
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -146,7 +147,8 @@ def test_watching_changes_nothing_and_shows_every_part_of_the_fit(tilts, tmp_pat
         assert state["scalars"]["held_out"] == files.curves()["held_out"][1][-1]
 
 
-def test_margins_are_not_shown(tilts, tmp_path):
+def test_margins_are_not_shown_and_dark_particles_are_dark(tilts, tmp_path):
+    tilts = replace(tilts, array=-tilts.array)
     settings = METHODS["network"] | {"margin": 8}
     try:
         METHODS["wide"] = settings
@@ -156,6 +158,8 @@ def test_margins_are_not_shown(tilts, tmp_path):
     preview = Preview.from_bytes(RunFiles(tmp_path / "run" / "watch").preview())
     assert preview.codes.shape == SHAPE
     assert np.corrcoef(preview.codes.ravel(), written.swapaxes(0, 1).ravel())[0, 1] > 0.98
+    assert preview.low < -0.5
+    assert preview.high < 0.5
 
 
 def test_curves_that_are_damaged_begin_anew(tmp_path):

@@ -93,5 +93,4 @@ def build_fit(
         list(zip(config.regularizers, regularizers, strict=True)),
         plan,
         device,
-        density_scale=normalization.scale,
     )

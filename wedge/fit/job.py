@@ -70,7 +70,7 @@ class Job:
         """Return what observers are told when the fit starts."""
         shape = self.tilts.geometry.volume_shape
         told = config.model_dump(mode="json")
-        return RunInfo(str(run_dir), num_steps, first_step, self.wide.geometry, told, shape, str(self.device))
+        return RunInfo(str(run_dir), num_steps, first_step, self.wide.geometry, told, shape, self.units.scale, str(self.device))
 
     @property
     def wide(self) -> TiltSeries:

@@ -47,7 +47,6 @@ class Fit:
     plan: MemoryPlan
     device: torch.device
     observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
-    density_scale: float = 1.0
 
     def __post_init__(self) -> None:
         """Lay out the lattices that the field is evaluated on."""
@@ -191,7 +190,7 @@ def run_fit(
     every = max(1, fit.num_steps // _NUM_RECORDS)
     if math.isnan(progress.reference_loss):
         progress.reference_loss = empty_loss(fit)
-    previews = field_previews(fit.field, fit.box, fit.device, fit.config.fitted_margin, fit.density_scale)
+    previews = field_previews(fit.field, fit.box, fit.device, fit.config.fitted_margin)
     end = fit.num_steps if until is None else until
     while progress.step < end and stop.reason is None:
         scalars = take_step(fit, progress.step)

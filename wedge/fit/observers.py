@@ -91,17 +91,13 @@ def log_power(image: torch.Tensor) -> torch.Tensor:
     return torch.fft.fftshift(torch.fft.fft2(image * window).abs().square().clamp_min(1e-12).log10())
 
 
-def field_previews(
-    field: Field, box: FieldBox, device: torch.device, margin: int = 0, scale: float = 1.0
-) -> dict[str, Callable[[], torch.Tensor]]:
+def field_previews(field: Field, box: FieldBox, device: torch.device, margin: int = 0) -> dict[str, Callable[[], torch.Tensor]]:
     """Return callables for the middle orthoslices, the log power spectrum of the middle (z, x) slice and a coarse volume.
 
     Parameters
     ----------
     margin
         Voxels of the box on either side in x that are no part of the volume.
-    scale
-        Density of the field's 1; the images are in the field's own units.
     """
 
     def middle(which: int) -> tuple[float, float]:
@@ -121,8 +117,7 @@ def field_previews(
             for which, (low, high) in enumerate([(0, num_z), (0, num_y), (margin, num_x - margin)])
         )
         with torch.no_grad():
-            rows = [field(Lattice(z, part, x, (spacing, spacing, spacing))).cpu() for part in y.split(_PREVIEW_ROWS)]
-            return torch.cat(rows) * scale
+            return torch.cat([field(Lattice(z, part, x, (spacing, spacing, spacing))).cpu() for part in y.split(_PREVIEW_ROWS)])
 
     return {
         "volume": volume,

@@ -54,7 +54,7 @@ class SolvedRows:
     def _previews(self, rows: range, density: torch.Tensor) -> dict[str, Callable[[], torch.Tensor]]:
         def volume() -> torch.Tensor:
             self._place(rows, density)
-            return self._coarse.clone()
+            return self._coarse / self._job.units.scale
 
         return {"volume": volume, "spectrum_xz": lambda: log_power(density[len(density) // 2])}
 

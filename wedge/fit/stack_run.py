@@ -79,10 +79,10 @@ class StackRun:
         return rows.clamp_min(0) * (self.best[y_start:y_stop] / (_EMPTY * bright)).clamp(0, 1)
 
     def coarse(self, bright: float) -> torch.Tensor:
-        """Return every few voxels ``(y, z, x)`` of the density, without margins: for who wants to look."""
+        """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
         every = math.ceil(preview_spacing(self.job.tilts.geometry.volume_shape))
         rows = [self.job.cropped(self.finished(y, y + 1, bright))[:, ::every, ::every] for y in range(0, len(self.total), every)]
-        return torch.cat(rows) * self.job.units.scale
+        return torch.cat(rows)
 
     def add_to_spread(self, fit: int, y_start: int, density: torch.Tensor) -> None:
         """Take rows of one more fit, the ``fit``-th from 0, into account."""
