@@ -31,6 +31,7 @@ ARGUMENTS = {
     "benchmarks/lamella.py": ["--shape", "24", "24", "32", "--work", "{out}"],
     "benchmarks/ranking.py": ["--tiny", "--seed", "100", "--work", "{out}"],
     "benchmarks/gold.py": ["--tiny", "--methods", "fbp", "--work", "{out}"],
+    "benchmarks/watch.py": ["--shape", "16", "24", "300", "--work", "{out}"],
     "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],
 }
 """Scripts, and what makes them quick; ``WEDGE_PASSES=1`` and ``WEDGE_TUNE=none`` shorten every fit beside."""

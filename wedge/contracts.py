@@ -242,6 +242,12 @@ class RunInfo:
         The fitted box and its views.
     config
         The resolved configuration as plain data.
+    volume_shape
+        ``(z, y, x)`` of the volume that the user gets: the fitted box without its margins.
+    density_scale
+        Density of the field's 1; negative where particles are dark.
+    device
+        Where the fit is computed.
     """
 
     run_dir: str
@@ -249,10 +255,18 @@ class RunInfo:
     first_step: int
     geometry: TiltGeometry
     config: dict[str, Any] = field(default_factory=dict)
+    volume_shape: tuple[int, int, int] | None = None
+    density_scale: float = 1.0
+    device: str = ""
 
 
 class Observer(Protocol):
-    """Told of a fit as it goes. Built as ``(options)``. An error in it warns and never ends the fit."""
+    """Told of a fit as it goes. Built as ``(options)``. An error in it warns and never ends the fit.
+
+    It may also have these, which are called where it has them: ``prepare(run_dir)`` before anything is measured; ``say(text)`` what is
+    going on; ``stage(name, done, total)`` how far a part of the work is, total 0 where nobody knows; ``progress(done, total)`` of the whole
+    fit; ``offer(step, previews)`` after every step, for who looks by the clock: as `preview`, valid while it is called.
+    """
 
     def __init__(self, options: Any) -> None:
         """Keep the options."""
@@ -261,12 +275,13 @@ class Observer(Protocol):
         """Open what is needed."""
 
     def step(self, step: int, scalars: Mapping[str, torch.Tensor | float]) -> None:
-        """Take named scalars; tensors stay on the device until asked for (``float(value)``)."""
+        """Take named scalars; tensors stay on the device until asked for (``float(value)``). An adaptive field counts rows as steps."""
 
     def preview(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
-        """Take callables: ``ortho_xy``, ``ortho_xz``, ``ortho_yz`` and ``spectrum_xz`` (log power) give 2-D float32 images.
+        """Take callables, as many as the fit has: ``ortho_xy``, ``_xz``, ``_yz`` and ``spectrum_xz`` (log power) give 2-D float32 images.
 
-        ``volume`` gives slices ``(y, z, x)`` float32 on the CPU: the whole field, at most 192 points along its longest side.
+        ``volume`` gives slices ``(y, z, x)`` float32 on the CPU, of the volume that the user gets, at most 192 points long; NaN where
+        nothing is known yet. All are in the field's units, see `RunInfo.density_scale`.
         """
 
     def end(self, summary: Mapping[str, Any]) -> None:

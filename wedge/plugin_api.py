@@ -36,6 +36,11 @@ _LAZY = {
     "otsu_threshold": "wedge.threshold",
     "shell_index": "wedge.fourier",
     "cache_dir": "wedge.cache",
+    "preview_of_slices": "wedge.preview",
+    "RunFiles": "wedge.pages.run_files",
+    "spectrum_message": "wedge.pages.spectrum",
+    "process_place": "wedge.pages.process_place",
+    "resident_bytes": "wedge.provenance",
 }
 
 __all__ = [

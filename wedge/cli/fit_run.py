@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from wedge.align.before_fit import FitAlignment
+    from wedge.cli.watching import FitPage
     from wedge.data import TiltSeries
     from wedge.fit.build import Plugins
     from wedge.fit.checkpoint import Progress
@@ -66,6 +67,7 @@ class FitRun:
     settled: Progress | None = None
     half_of: HalfRecord | None = None
     aligned_in: Path | None = None
+    page: FitPage | None = None
 
     @property
     def run_dir(self) -> Path:
@@ -75,6 +77,7 @@ class FitRun:
     def prepare(self, options: dict[str, Any], config_file: Path | None, preset: str | None, tell: Callable[[str], None] = say) -> Prepared:
         """Settle the configuration, import the plugins and open the inputs."""
         from wedge import formats
+        from wedge.defaults import load_defaults
         from wedge.fit.settings import resolve_plugins
         from wedge.options import parse_choice
         from wedge.reading import over
@@ -84,7 +87,7 @@ class FitRun:
         registry = Registry.load()
         config, recorded = self.settings(options, config_file, preset)
         config, plugins = resolve_plugins(config, registry)
-        observers = dict(parse_choice(text) for text in self.observers)
+        observers = ({load_defaults()["watcher"]: {}} if self.page else {}) | dict(parse_choice(text) for text in self.observers)
         plugins.observers = {name: registry.resolve("observer", name, settings).build() for name, settings in observers.items()}
         limit, device = parse_memory(self.max_memory) if self.max_memory else None, resolve_device(self.devices[0])
         inputs = over(recorded, self.inputs)
@@ -145,7 +148,9 @@ class FitRun:
         from wedge.provenance import RunClock
 
         clock = RunClock()
-        made = self.prepare(options, config_file, preset)
+        if self.page is not None:
+            self.page.follow(self.output)
+        made = self.prepare(options, config_file, preset, self.page.tell if self.page else say)
         with ExitStack() as outputs:
             views = _views(made)
             writer, *others = [outputs.enter_context(each) for each in self._outputs(made.tilts, views["seen_angles_deg"])]
@@ -156,6 +161,8 @@ class FitRun:
             for kept in (made.alignment, self.half_of):
                 if kept is not None and not self.resume:
                     kept.write(self.run_dir)
+            if self.page is not None:
+                self.page.begin(self.run_dir, self.output)
             stop = StopRequest()
             with stop_on_signals(stop), self._team(made, options, config_file, preset), fit_progress() as show:
                 result = self._fit(
@@ -199,7 +206,7 @@ class FitRun:
         from wedge.fit.launch import followers
         from wedge.fit.team import membership
 
-        follow = partial(_follow, self, options, config_file, preset)
+        follow = partial(_follow, replace(self, page=None), options, config_file, preset)
         with followers(follow, list(self.devices)) as store, membership(0, len(self.devices), store, made.device):
             say(f"on {len(self.devices)} devices: {', '.join(self.devices)}")
             yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from wedge.cli.fit_run import FitRun
 from wedge.cli.forecast_text import show_forecast
 from wedge.cli.half_runs import HalvesOption, refuse_halves, repeated_half, run_with_halves
 from wedge.cli.reading import reads_tilts
+from wedge.cli.watch import PortOption
+from wedge.cli.watching import WatchOption, served
 from wedge.errors import UsageError
 from wedge.reading import AS_STORED, Reading
 
@@ -44,6 +47,8 @@ def command(
     observer: Annotated[
         list[str] | None, typer.Option("--observer", metavar="NAME:KEY=VALUE,...", help="Observers, as tensorboard.")
     ] = None,
+    watch: WatchOption = False,
+    port: PortOption = None,
     preset: Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Settings by name, as study.")] = None,
     quality: Annotated[str | None, typer.Option("--quality", metavar="NAME", help="Short form of --preset: fast, default, high.")] = None,
     config: Annotated[Path | None, typer.Option("--config", help="Settings: a TOML file, or an earlier output to repeat.")] = None,
@@ -136,17 +141,19 @@ def command(
         if halves is not None:
             raise UsageError("--halves is of a whole, and this is the fit of a half: leave it out")
         run = again
-    if dry_run and devices:
-        raise UsageError("--dry-run tells of one device: leave --devices out")
+    if dry_run and (devices or watch):
+        raise UsageError(f"--dry-run tells of one device, and fits nothing: leave {'--devices' if devices else '--watch'} out")
     if dry_run:
         show_forecast(run.forecast(options, config, name), as_json=json)
         return
-    if halves is None:
-        _refuse(run)
-        summary, provenance = run.execute(options, config, name)
-    else:
-        refuse_halves(run, halves)
-        summary, provenance = run_with_halves(run, halves, options, config, name, refuse=_refuse)
+    with served(watch, port, output) as page:
+        run = replace(run, page=page)
+        if halves is None:
+            _refuse(run)
+            summary, provenance = run.execute(options, config, name)
+        else:
+            refuse_halves(run, halves)
+            summary, provenance = run_with_halves(run, halves, options, config, name, refuse=_refuse)
     text = "\n".join(str(path) for path in (output, std, *(halves or ())) if path is not None)
     emit(
         {

@@ -149,6 +149,7 @@ def adapt(
     scales: Scales,
     start: torch.Tensor | None = None,
     on_round: Callable[[], bool] = lambda: True,
+    look: Callable[[int, torch.Tensor], None] = lambda done, density: None,
 ) -> torch.Tensor:
     """Return the adaptive density ``(y, z, x)`` of some rows.
 
@@ -162,6 +163,8 @@ def adapt(
         See `solve`.
     on_round
         Called before each round; False ends.
+    look
+        Given the rounds done and the density after each.
     """
     strength = torch.ones(prior.shape, device=views.sinograms.device)
     density = torch.zeros_like(strength)
@@ -171,6 +174,7 @@ def adapt(
             break
         last = which == config.rounds - 1
         density = solve(told, prior, strength, config.iterations, start if last else None)
+        look(which + 1, density)
         if not last:
             strength = local_strength(density.square(), config, scales, which)
     return density

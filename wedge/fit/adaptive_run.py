@@ -1,9 +1,6 @@
-"""The adaptive field of a whole series, block by block of rows."""
+"""The adaptive field of some rows of a series, and what all of them share: noise, strength and local scales."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,16 +8,11 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.draws import seed_for
-from wedge.errors import DeviceError, InterruptedRunError, TerminatedError
-from wedge.fit import team
+from wedge.errors import DeviceError
 from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
-from wedge.fit.batches import Slab
-from wedge.fit.build import Plugins, build_projectors, close_projectors
+from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
-from wedge.fit.data_term import DataTerm
 from wedge.fit.halves import Halves
-from wedge.fit.job import Job, Reconstruction
-from wedge.fit.loop import StopRequest
 from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
@@ -28,9 +20,8 @@ from wedge.fit.search import Search
 from wedge.fit.spectrum import Spectrum, measure
 from wedge.fit.trials import split_views, views_to_judge_by
 from wedge.geometry import TiltGeometry
-from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import chunk_rows, read_sinograms, read_weights, slab_ranges
+from wedge.slabs import read_sinograms, read_weights
 
 SAMPLE_ROWS = 64
 _VOLUMES = 16  # arrays of a block's size that a solution holds at once, spectra included
@@ -80,8 +71,10 @@ class AdaptiveRun:
             return measure(mean, self._geometry)
         return measure(mean, self._geometry, mean - self._read(self._halves.second, self._sample))
 
-    def choose(self, go_on: Callable[[], bool]) -> tuple[AdaptiveConfig, dict[str, Any]]:
-        """Choose the strength on views that trials do not see, if ``config.tune`` names it."""
+    def choose(
+        self, go_on: Callable[[], bool], on_trial: Callable[[int, int], None] = lambda done, usual: None
+    ) -> tuple[AdaptiveConfig, dict[str, Any]]:
+        """Choose the strength on views that trials do not see, if ``config.tune`` names it; ``on_trial`` as in `tune_network`."""
         config = self._config.adaptive
         judges = views_to_judge_by(self._geometry.tilt_angles_deg)
         if "strength" not in self._config.tune or not judges:
@@ -99,6 +92,7 @@ class AdaptiveRun:
         num_rays = max(float(counted.sum()), 1e-6)
 
         def error(setting: dict[str, Any]) -> float:
+            on_trial(len(search.tried), 0)
             if not go_on():
                 return float("inf")
             trial = config.model_copy(update=setting)
@@ -182,14 +176,30 @@ class AdaptiveRun:
         """Find the means of the local strength on the sample rows, which every block then shares."""
         self._solve(self._sample, config, projector, go_on, perturbed=False)
 
-    def block(self, rows: range, config: AdaptiveConfig, projector: Any, go_on: Callable[[], bool]) -> torch.Tensor:
-        """Return the density of rows, ``(y, z, x)``, solved together with their halo."""
+    def block(
+        self,
+        rows: range,
+        config: AdaptiveConfig,
+        projector: Any,
+        go_on: Callable[[], bool],
+        look: Callable[[int, torch.Tensor], None] = lambda done, density: None,
+    ) -> torch.Tensor:
+        """Return the density of rows, ``(y, z, x)``, solved together with their halo; ``look`` gets it after each round."""
         total = self._geometry.detector_shape[0]
         wide = range(max(0, rows.start - HALO_ROWS), min(total, rows.stop + HALO_ROWS))
-        density = self._solve(wide, config, projector, go_on, perturbed=True)
-        return density[rows.start - wide.start : rows.stop - wide.start]
+        mine = slice(rows.start - wide.start, rows.stop - wide.start)
+        return self._solve(wide, config, projector, go_on, lambda done, density: look(done, density[mine]), perturbed=True)[mine]
 
-    def _solve(self, rows: range, config: AdaptiveConfig, projector: Any, go_on: Callable[[], bool], *, perturbed: bool) -> torch.Tensor:
+    def _solve(
+        self,
+        rows: range,
+        config: AdaptiveConfig,
+        projector: Any,
+        go_on: Callable[[], bool],
+        look: Callable[[int, torch.Tensor], None] = lambda done, density: None,
+        *,
+        perturbed: bool,
+    ) -> torch.Tensor:
         share = self._config.perturbation if perturbed else 0.0
         block = self._read(self._tilts, rows)
         start = None
@@ -199,7 +209,7 @@ class AdaptiveRun:
             num_z, _, num_x = self._geometry.volume_shape
             start = self._tensor(share * self._draws("prior", rows, (num_z, num_x)))
         views = Views(self._tensor(block), projector, self._noise, self._weights(self._tilts, rows))
-        return adapt(views, self._prior(len(rows)), config, self._scales, start, go_on)
+        return adapt(views, self._prior(len(rows)), config, self._scales, start, go_on, look)
 
     def _draws(self, purpose: str, rows: range, shape: tuple[int, ...]) -> np.ndarray:
         """Return normal numbers ``(y, *shape)`` of each row's own stream."""
@@ -214,68 +224,3 @@ def operator_bytes(plugins: Plugins, geometry: TiltGeometry, device: torch.devic
     projector = plugins.projector.build(geometry, device)
     grown = resident_bytes() - before if device.type == "cpu" else 0
     return projector, max(0, projector.memory_bytes(0) - max(0, grown))
-
-
-def _blocks(
-    run: AdaptiveRun, blocks: list[range], settings: AdaptiveConfig, projector: Any, go_on: Callable[[], bool]
-) -> Iterator[tuple[range, torch.Tensor]]:
-    """Solve blocks, as many at a time as there are devices, and give them to the one that leads."""
-    for first in range(0, len(blocks), team.size()):
-        some = blocks[first : first + team.size()]
-        mine = run.block(some[team.rank()], settings, projector, go_on) if team.rank() < len(some) else None
-        if not go_on():
-            return
-        found = team.collect(mine, [(len(rows), *run.slice_shape) for rows in some], run.device)
-        yield from zip(some[: len(found)], found, strict=True)
-
-
-@contextmanager
-def _held_out_terms(job: Job) -> Iterator[list[DataTerm]]:
-    """Give the data terms of the views that the fit does not see."""
-    parts = build_projectors([part for part in job.parts if part.held_out], job.plugins, {1}, job.device)
-    try:
-        yield [DataTerm(part, made[1], job.units, job.config.data_term, job.device, resident=False) for part, made in parts]
-    finally:
-        close_projectors(parts)
-
-
-def reconstruct_adaptive(
-    job: Job, writer: Writer, *, stop: StopRequest, say: Callable[[str], None], on_progress: Callable[[int, int, float], None]
-) -> Reconstruction:
-    """Write the adaptive field of a series; see `wedge.fit.adaptive`."""
-    started = time.monotonic()
-
-    def go_on() -> bool:
-        return stop.reason is None
-
-    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
-    say(f"signal to noise in the views about {run.spectrum.signal_to_noise:.3g}")
-    settings, chosen = run.choose(go_on)
-    chosen = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5} | chosen
-    if "strength" in chosen:
-        say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
-    projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
-    try:
-        shape = job.tilts.geometry.volume_shape
-        block_rows = run.block_rows(job.limit, taken, chunk_rows(shape))
-        # Free memory may differ from device to device, and blocks must not.
-        block_rows = team.least(min(block_rows, math.ceil(shape[1] / team.size())), job.device)
-        say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
-        run.calibrate(settings, projector, go_on)
-        error = 0.0
-        with _held_out_terms(job) as terms:
-            for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on):
-                writer.write_rows(rows.start, job.cropped(block).cpu())
-                slab = Slab(rows.start, rows.stop, rows.start, rows.stop)
-                error += sum(float(term(block.to(job.device) / job.units.scale, slab)) for term in terms) * len(rows) / shape[1]
-                on_progress(rows.stop, shape[1], float("nan"))
-    finally:
-        projector.close()
-    if stop.reason is not None:
-        message = f"stopped by {stop.reason}; the adaptive field keeps no checkpoint: run it again with --overwrite"
-        raise InterruptedRunError(message) if stop.reason == "SIGINT" else TerminatedError(message)
-    config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
-    plan = {"block_rows": block_rows}
-    told = error if job.held_out is not None else None
-    steps = settings.rounds * settings.iterations
-    return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, told, False, chosen)

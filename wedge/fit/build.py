@@ -12,7 +12,6 @@ from wedge.fit.loop import Fit
 from wedge.fit.memory import MemoryPlan, plan_memory
 from wedge.fit.model import ADAM_EPSILON, build_field, build_optimizer, half_precision_pays
 from wedge.fit.normalization import Normalization
-from wedge.fit.observers import ObserverGroup
 from wedge.fit.sampling import finer_geometry
 from wedge.lattice import FieldBox
 from wedge.registry import Resolved
@@ -94,5 +93,4 @@ def build_fit(
         list(zip(config.regularizers, regularizers, strict=True)),
         plan,
         device,
-        ObserverGroup(plugins.observers),
     )

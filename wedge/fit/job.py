@@ -1,10 +1,12 @@
 """What both kinds of fit are told, and what they tell."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
 from wedge.fit.build import Plugins
 from wedge.fit.config import FitConfig
@@ -12,6 +14,7 @@ from wedge.fit.data_term import DataPart, whole_part
 from wedge.fit.halves import Halves
 from wedge.fit.margin import widened
 from wedge.fit.normalization import Normalization
+from wedge.fit.observers import ObserverGroup
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class Job:
     chosen: dict[str, Any] = field(default_factory=dict)
     noise_std: float = 0.0
     held_out: TiltSeries | None = None
+    observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
+
+    def run_info(self, run_dir: Path, num_steps: int, first_step: int, config: FitConfig) -> RunInfo:
+        """Return what observers are told when the fit starts."""
+        shape = self.tilts.geometry.volume_shape
+        told = config.model_dump(mode="json")
+        return RunInfo(str(run_dir), num_steps, first_step, self.wide.geometry, told, shape, self.units.scale, str(self.device))
 
     @property
     def wide(self) -> TiltSeries:

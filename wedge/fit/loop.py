@@ -190,7 +190,7 @@ def run_fit(
     every = max(1, fit.num_steps // _NUM_RECORDS)
     if math.isnan(progress.reference_loss):
         progress.reference_loss = empty_loss(fit)
-    previews = field_previews(fit.field, fit.box, fit.device)
+    previews = field_previews(fit.field, fit.box, fit.device, fit.config.fitted_margin)
     end = fit.num_steps if until is None else until
     while progress.step < end and stop.reason is None:
         scalars = take_step(fit, progress.step)
@@ -205,15 +205,16 @@ def run_fit(
                 told = now
         progress.step += 1
         progress.seconds = now - started
-        if len(fit.observers):
-            fit.observers.step(first + progress.step, scalars)
+        held_out: dict[str, float] = {"held_out": held_out_error(fit, progress.step - 1)} if record and fit.held_out else {}
         if record:
-            entry = {"step": float(first + progress.step)} | {name: float(value) for name, value in scalars.items()}
-            if fit.held_out:
-                entry["held_out"] = held_out_error(fit, progress.step - 1)
-            progress.history.append(entry)
-            if len(fit.observers):
+            progress.history.append(
+                {"step": float(first + progress.step)} | {name: float(value) for name, value in scalars.items()} | held_out
+            )
+        if len(fit.observers):
+            fit.observers.step(first + progress.step, {**scalars, **held_out})
+            if record:
                 fit.observers.preview(first + progress.step, previews)
+            fit.observers.offer(first + progress.step, previews)
         if now - saved > checkpoint_seconds:
             save()
             saved = time.monotonic()

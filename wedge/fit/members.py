@@ -79,8 +79,13 @@ def describe(members: list[Member], estimate: int) -> dict[str, Any]:
     """Return the settings of one of all estimates, as plain data."""
     flat = [(member.config, look) for member in members for look in member.looks]
     config, look = flat[estimate]
+    return setting_of(config) | {"passes": look}
+
+
+def setting_of(config: FitConfig) -> dict[str, Any]:
+    """Return how a fit differs from the others of its stack."""
     weights = {"regularizer": config.regularizers[0].weight} if config.regularizers else {}
-    return {"blur_voxels": config.blur_voxels, "weighting": config.data_term.weighting, **weights, "passes": look}
+    return {"blur_voxels": config.blur_voxels, "weighting": config.data_term.weighting, **weights}
 
 
 def find_weights(

@@ -20,12 +20,17 @@ class ObserverGroup:
 
     def __init__(self, observers: Mapping[str, Observer]) -> None:
         self._active = dict(observers)
+        self._opened: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._active)
 
-    def _tell(self, method: str, *arguments: Any) -> None:
+    def _tell(self, method: str, *arguments: Any, optional: bool = False, opens: bool = False, closes: bool = False) -> None:
         for name, observer in list(self._active.items()):
+            if (closes and name not in self._opened) or (optional and not hasattr(observer, method)):
+                continue
+            if opens:
+                self._opened.add(name)
             try:
                 getattr(observer, method)(*arguments)
             except Exception as error:
@@ -35,7 +40,27 @@ class ObserverGroup:
 
     def start(self, run: RunInfo) -> None:
         """Pass on `Observer.start`."""
-        self._tell("start", run)
+        self._tell("start", run, opens=True)
+
+    def prepare(self, run_dir: str) -> None:
+        """Tell who wants to know it where the run is, before anything is measured."""
+        self._tell("prepare", run_dir, optional=True, opens=True)
+
+    def say(self, text: str) -> None:
+        """Tell who wants to know it what is going on."""
+        self._tell("say", text, optional=True)
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """Tell who wants to know it how far a part of the work is."""
+        self._tell("stage", name, done, total, optional=True)
+
+    def progress(self, done: int, total: int) -> None:
+        """Tell who wants to know it how far the fit is."""
+        self._tell("progress", done, total, optional=True)
+
+    def offer(self, step: int, previews: Mapping[str, Callable[[], torch.Tensor]]) -> None:
+        """Offer previews to who looks by the clock."""
+        self._tell("offer", step, previews, optional=True)
 
     def step(self, step: int, scalars: Mapping[str, torch.Tensor | float]) -> None:
         """Pass on `Observer.step`."""
@@ -46,16 +71,34 @@ class ObserverGroup:
         self._tell("preview", step, previews)
 
     def end(self, summary: Mapping[str, Any]) -> None:
-        """Pass on `Observer.end`."""
-        self._tell("end", summary)
+        """Pass on `Observer.end` to those that were told of a beginning."""
+        self._tell("end", summary, closes=True)
 
     def failed(self, error: BaseException) -> None:
-        """Pass on `Observer.failed`."""
-        self._tell("failed", error)
+        """Pass on `Observer.failed` to those that were told of a beginning."""
+        self._tell("failed", error, closes=True)
 
 
-def field_previews(field: Field, box: FieldBox, device: torch.device) -> dict[str, Callable[[], torch.Tensor]]:
-    """Return callables for the middle orthoslices, the log power spectrum of the middle (z, x) slice and a coarse whole; fit's units."""
+def preview_spacing(shape: tuple[int, int, int]) -> float:
+    """Return the distance in voxels of the points on which a volume ``(z, y, x)`` is shown."""
+    return max(1.0, max(shape) / PREVIEW_SIDE)
+
+
+def log_power(image: torch.Tensor) -> torch.Tensor:
+    """Return the log power spectrum of a ``(z, x)`` slice, zero frequency in the middle."""
+    num_z, num_x = image.shape
+    window = torch.hann_window(num_z, device=image.device)[:, None] * torch.hann_window(num_x, device=image.device)
+    return torch.fft.fftshift(torch.fft.fft2(image * window).abs().square().clamp_min(1e-12).log10())
+
+
+def field_previews(field: Field, box: FieldBox, device: torch.device, margin: int = 0) -> dict[str, Callable[[], torch.Tensor]]:
+    """Return callables for the middle orthoslices, the log power spectrum of the middle (z, x) slice and a coarse volume.
+
+    Parameters
+    ----------
+    margin
+        Voxels of the box on either side in x that are no part of the volume.
+    """
 
     def middle(which: int) -> tuple[float, float]:
         start = float((box.shape[which] - 1) // 2)
@@ -66,22 +109,20 @@ def field_previews(field: Field, box: FieldBox, device: torch.device) -> dict[st
         with torch.no_grad():
             return field(Lattice(z, y, x)).select({0: 1, 1: 0, 2: 2}[fixed], 0)
 
-    def spectrum() -> torch.Tensor:
-        image = evaluate(1)
-        window = torch.hann_window(image.shape[0], device=device)[:, None] * torch.hann_window(image.shape[1], device=device)
-        return torch.fft.fftshift(torch.fft.fft2(image * window).abs().square().clamp_min(1e-12).log10())
-
     def volume() -> torch.Tensor:
-        spacing = max(1.0, max(box.shape) / PREVIEW_SIDE)
-        lattice = box.lattice(spacing=spacing, device=device)
-        rows = lattice.y.split(_PREVIEW_ROWS)
+        num_z, num_y, num_x = box.shape
+        spacing = preview_spacing((num_z, num_y, num_x - 2 * margin))
+        z, y, x = (
+            box.axis(which, float(low), float(high), min(spacing, float(high - low)), device)
+            for which, (low, high) in enumerate([(0, num_z), (0, num_y), (margin, num_x - margin)])
+        )
         with torch.no_grad():
-            return torch.cat([field(Lattice(lattice.z, y, lattice.x, lattice.spacing_voxels)).cpu() for y in rows])
+            return torch.cat([field(Lattice(z, part, x, (spacing, spacing, spacing))).cpu() for part in y.split(_PREVIEW_ROWS)])
 
     return {
         "volume": volume,
         "ortho_xy": lambda: evaluate(0),
         "ortho_xz": lambda: evaluate(1),
         "ortho_yz": lambda: evaluate(2).T,
-        "spectrum_xz": spectrum,
+        "spectrum_xz": lambda: log_power(evaluate(1)),
     }

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import torch
 
-from wedge.contracts import RunInfo
 from wedge.data import TiltSeries
 from wedge.errors import InterruptedRunError, StoppedError, UsageError, WedgeError
 from wedge.fit import team
-from wedge.fit.adaptive_run import reconstruct_adaptive
+from wedge.fit.adaptive_series import reconstruct_adaptive
 from wedge.fit.begin import begin, sample_of
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
+from wedge.fit.observers import ObserverGroup
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_run import reconstruct_stack
 from wedge.fit.tuning import tune_network
@@ -31,6 +31,7 @@ def _write_prediction(
     fit: Fit, step: int, writer: Writer, job: Job, stop: StopRequest, on_progress: Callable[[int, int, float], None]
 ) -> None:
     shape = job.tilts.geometry.volume_shape
+    job.observers.stage("writing the volume", 0, 0)
     for rows in slab_ranges(shape[1], chunk_rows(shape)) if team.leads() else []:
         if stop.reason is not None:
             return
@@ -101,16 +102,51 @@ def reconstruct(
     DeviceError
         If memory does not suffice for one slice.
     """
-    stop = stop or StopRequest()
-    saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
-    job = begin(tilts, half, plugins, config, device, max_memory, saved or settled, say)
+    stop, observers = stop or StopRequest(), ObserverGroup(plugins.observers)
+
+    def tell(message: str) -> None:
+        say(message)
+        observers.say(message)
+
+    def show(done: int, total: int, loss: float) -> None:
+        on_progress(done, total, loss)
+        observers.progress(done, total)
+
+    observers.prepare(str(run_dir))
+    try:
+        saved = load_progress(run_dir / CHECKPOINT_NAME) if resume else None
+        observers.stage("measuring noise and units", 0, 0)
+        job = begin(tilts, half, plugins, config, device, max_memory, saved or settled, tell)
+        job.observers = observers
+        found = _reconstruct(job, writer, std_writer, saved, settled, run_dir, stop_now, stop, checkpoint_seconds, tell, show)
+    except BaseException as error:
+        observers.failed(error)
+        raise
+    observers.end({"steps": found.steps, "seconds": found.fit_seconds})
+    return found
+
+
+def _reconstruct(
+    job: Job,
+    writer: Writer,
+    std_writer: Writer | None,
+    saved: Progress | None,
+    settled: Progress | None,
+    run_dir: Path,
+    stop_now: bool,
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int, float], None],
+) -> Reconstruction:
+    """Choose what is left to the data and make the fit, by the method that ``job`` has settled on."""
     if std_writer is not None and job.config.method != "stack":
         raise UsageError(
-            f"--std is the spread between the fits of a stack, and {tilts.name} gets the {job.config.method} method: "
+            f"--std is the spread between the fits of a stack, and {job.tilts.name} gets the {job.config.method} method: "
             "reconstruct several --seed and give wedge average --std, or choose --method stack"
         )
     if job.config.method == "adaptive":
-        return reconstruct_adaptive(job, writer, stop=stop, say=say, on_progress=on_progress)
+        return reconstruct_adaptive(job, writer, run_dir, stop=stop, say=say, on_progress=on_progress)
     if job.config.method == "stack":
         return reconstruct_stack(
             job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress
@@ -137,6 +173,7 @@ def _tune(job: Job, stop: StopRequest, say: Callable[[str], None]) -> None:
         job.limit,
         job.tilts.geometry.detector_shape[0],
         lambda: stop.reason is None,
+        lambda done, usual: job.observers.stage("trial fits that choose the settings", done, usual),
     )
     job.chosen |= chosen
     if shown := {key: value for key, value in chosen.items() if key != "trials"}:
@@ -161,13 +198,14 @@ def _reconstruct_network(
     try:
         noise_std = float(job.chosen.get("noise_std", 0.0))
         fit = build_fit(job.wide, job.plugins, config, units, parts, device, job.limit, max(0, resident_bytes() - before), noise_std)
+        fit.observers = job.observers
         progress = Progress(0, units, settled=config.model_dump(mode="json"), chosen=job.chosen)
         if saved is not None:
             states = [regularizer for _, regularizer in fit.regularizers]
             progress = load_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, states, device)
         say(str(fit.plan))
         say(f"{fit.num_steps} steps of {fit.rows_per_step} rows, from step {progress.step}, on {device}")
-        _run(fit, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
+        _run(fit, job, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
         if not stop_now and progress.step < fit.num_steps:
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)
         _write_prediction(fit, progress.step - 1, writer, job, stop, on_progress)
@@ -184,6 +222,7 @@ def _reconstruct_network(
 
 def _run(
     fit: Fit,
+    job: Job,
     progress: Progress,
     run_dir: Path,
     stop_now: bool,
@@ -200,14 +239,6 @@ def _run(
         save_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, [r for _, r in fit.regularizers], progress)
         (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
 
-    info = RunInfo(str(run_dir), fit.num_steps, progress.step, fit.fitted[0].part.geometry, fit.config.model_dump(mode="json"))
-    fit.observers.start(info)
-    try:
-        done = run_fit(fit, progress, save=save, stop=stop, checkpoint_seconds=checkpoint_seconds, on_progress=on_progress)
-    except BaseException as error:
-        fit.observers.failed(error)
-        raise
-    if done:
-        fit.observers.end({"steps": progress.step, "seconds": progress.seconds})
-    else:
-        fit.observers.failed(StoppedError(f"stopped by {stop.reason}"))
+    fit.observers.start(job.run_info(run_dir, fit.num_steps, progress.step, fit.config))
+    fit.observers.stage("fitting", 0, 0)
+    run_fit(fit, progress, save=save, stop=stop, checkpoint_seconds=checkpoint_seconds, on_progress=on_progress)

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wedge.contracts import RunInfo
 from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
 from wedge.fit import team
 from wedge.fit.batches import cut_slabs
@@ -22,9 +21,9 @@ from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, wri
 from wedge.fit.data_term import DataTerm
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
-from wedge.fit.members import Member, describe, find_weights, members_for, widest
+from wedge.fit.members import Member, describe, find_weights, members_for, setting_of, widest
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan, release_unused
-from wedge.fit.observers import ObserverGroup
+from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.sample import busiest_rows, rows_of
@@ -78,6 +77,12 @@ class StackRun:
         if not self.job.units.positive:
             return rows
         return rows.clamp_min(0) * (self.best[y_start:y_stop] / (_EMPTY * bright)).clamp(0, 1)
+
+    def coarse(self, bright: float) -> torch.Tensor:
+        """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
+        every = math.ceil(preview_spacing(self.job.tilts.geometry.volume_shape))
+        rows = [self.job.cropped(self.finished(y, y + 1, bright))[:, ::every, ::every] for y in range(0, len(self.total), every)]
+        return torch.cat(rows)
 
     def add_to_spread(self, fit: int, y_start: int, density: torch.Tensor) -> None:
         """Take rows of one more fit, the ``fit``-th from 0, into account."""
@@ -136,15 +141,14 @@ def reconstruct_stack(
             _choose(run, members, stop, say, on_progress)
         run.save(path)
     parts = build_projectors(job.parts, job.plugins, {1}, job.device)
-    observers = ObserverGroup(job.plugins.observers)
     all_steps = sum(member.steps for member in members)
-    observers.start(RunInfo(str(run_dir), all_steps, 0, parts[0][0].geometry, job.config.model_dump(mode="json")))
+    job.observers.start(job.run_info(run_dir, all_steps, sum(member.steps for member in members[: progress.step]), job.config))
     try:
         # Planned once: what a fit leaves in the process is there for the next one.
         plan = _build(job, widest(members), parts).plan
         say(str(plan))
         for index in range(progress.step, len(members)):
-            _add_member(run, members, index, parts, plan, observers, stop, on_progress)
+            _add_member(run, members, index, parts, plan, stop, on_progress)
             if stop.reason is not None:
                 raise _stopped(stop.reason, run_dir, index, len(members))
             progress.step = index + 1
@@ -152,17 +156,15 @@ def reconstruct_stack(
             if team.leads():
                 (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
         bright = run.bright()
+        job.observers.stage("writing the sum of the stack", 0, 0)
+        job.observers.offer(all_steps, {"volume": lambda: run.coarse(bright)})
         for rows in slab_ranges(num_rows, chunk_rows(job.tilts.geometry.volume_shape)):
             writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
             if std_writer is not None:
                 std_writer.write_rows(rows.start, job.cropped(run.spread(rows.start, rows.stop)) * abs(job.units.scale))
         error = _held_out_error(run, parts, bright)
-    except BaseException as error_:
-        observers.failed(error_)
-        raise
     finally:
         close_projectors(parts)
-    observers.end({"steps": all_steps, "seconds": progress.seconds})
     final = progress.history[-1] if progress.history else {}
     planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes}
     return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, progress.chosen)
@@ -186,8 +188,10 @@ def _choose(
     def show(done: int) -> None:
         # The first of two halves: then come the fits of all rows.
         on_progress(sum(member.steps for member in members[:done]), 2 * all_steps, math.nan)
+        job.observers.stage("finding the weights of the stack on some rows", done, len(members))
 
     job, started = run.job, time.monotonic()
+    job.observers.stage("finding the weights of the stack on some rows", 0, len(members))
     sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
     say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
     shape = job.wide.geometry.volume_shape
@@ -221,7 +225,6 @@ def _add_member(
     index: int,
     parts: list[PartProjectors],
     plan: MemoryPlan,
-    observers: ObserverGroup,
     stop: StopRequest,
     on_progress: Callable[[int, int, float], None],
 ) -> None:
@@ -233,7 +236,10 @@ def _add_member(
     all_steps = sum(other.steps for other in members)
     weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
     fit = _build(job, member, parts, plan)
-    fit.observers = observers
+    fit.observers = job.observers
+    shown = ", ".join(f"{key} {value}" for key, value in setting_of(member.config).items())
+    job.observers.say(f"fit {index + 1} of {len(members)} of the stack: {shown}")
+    job.observers.stage("fits of the stack", index, len(members))
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
     progress = Progress(0, job.units)
 

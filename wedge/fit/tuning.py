@@ -53,6 +53,7 @@ def tune_network(
     limit: int,
     full_rows: int,
     go_on: Callable[[], bool] = lambda: True,
+    on_trial: Callable[[int, int], None] = lambda done, usual: None,
 ) -> tuple[FitConfig, dict[str, Any]]:
     """Choose the settings that ``config.tune`` names.
 
@@ -66,6 +67,8 @@ def tune_network(
         Rows of the whole series.
     go_on
         Asked before every trial; once it is False the best so far is taken.
+    on_trial
+        Told before every trial how many are done, and how many there usually are.
 
     Returns
     -------
@@ -84,7 +87,10 @@ def tune_network(
     alike = _for_trials(settled, sample_rows, full_rows)
     trials = Trials(sample, plugins, alike, normalization, device, limit, full_rows, go_on)
 
+    usual = sum(count for *_, count in expected_trials(config, signal_to_noise, full_rows))
+
     def error(setting: dict[str, Any]) -> float:
+        on_trial(len(search.tried), usual)
         return trials.error(setting, _passes(alike, sample_rows, fine, setting.get("oversampling", 1) > 1))
 
     search = Search(error, (noise_std / normalization.scale) ** 2)
