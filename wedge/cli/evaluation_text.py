@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +14,16 @@ from wedge.cli.table import table
 if TYPE_CHECKING:
     from wedge.evaluate import Evaluation
 
-_PLAIN = re.compile(r"\.[a-z]+$")
-"""Of a metric's further values those named by one word are shown; bands and resolutions only on request."""
-
 
 def text(evaluations: list[Evaluation], details: bool) -> str:
     """Return the table, rows are volumes, and below it what must be known to read it."""
+    from wedge.evaluate import headline_names
+
     names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.values))
     if details:
         listed = table(["", *(e.volume for e in evaluations)], [[name, *(e.values.get(name) for e in evaluations)] for name in names])
     else:
-        short = [
-            name
-            for name in names
-            if "." not in name or _PLAIN.search(name) or any(name in e.notes or name in e.per_slice for e in evaluations)
-        ]
+        short = headline_names(evaluations)
         listed = table(["volume", *short], [[e.volume, *(e.values.get(name) for name in short)] for e in evaluations])
     notes: dict[str, list[str]] = {}
     for evaluation in evaluations:

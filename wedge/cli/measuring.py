@@ -89,9 +89,14 @@ class Opened:
     device: torch.device
 
     @property
-    def better(self) -> dict[str, str]:
-        """Which way each metric is good."""
-        return {name: str(metric.better) for name, metric in self.metrics}
+    def better(self) -> dict[str, str | float]:
+        """Which way each metric is better: higher, lower, or the value that is right."""
+        return {name: getattr(metric, "ideal", metric.better) for name, metric in self.metrics}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of metrics that have one."""
+        return {name: str(metric.unit) for name, metric in self.metrics if hasattr(metric, "unit")}
 
     @property
     def config(self) -> dict[str, Any]:
