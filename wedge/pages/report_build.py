@@ -116,7 +116,7 @@ def build_report(subject: Subject, title: str, about: Mapping[str, str]) -> Repo
     sections.append(Section(pictured.name, pictured.title, pictured.notes, charts=view_charts(measured), views=pictured.views))
     kept = tuple(each for each in sections if each.tables or each.charts or each.views or each.notes)
     made = tuple(made_of(label, volume) for label, volume in zip(subject.labels, subject.volumes, strict=True))
-    if subject.spread is not None:
+    if subject.spread is not None and all(subject.spread.provenance != volume.provenance for volume in subject.volumes):
         made = (*made, made_of(f"{labels_of([subject.spread.name])[0]} (spread)", subject.spread))
     shown = tuple(_shown(subject, place) for place in range(len(subject.volumes)))
     return Report(title, shown, kept, made, tuple(_notes(subject)), dict(about))
@@ -125,7 +125,8 @@ def build_report(subject: Subject, title: str, about: Mapping[str, str]) -> Repo
 def _spread_notes(subject: Subject) -> tuple[str, ...]:
     assert subject.spread is not None
     of = subject.labels[subject.spread_of or 0]
-    return (f"The spread {labels_of([subject.spread.name])[0]} is taken for that of {of}: the standard deviation of each voxel.",)
+    told = f"{labels_of([subject.spread.name])[0]} is taken for the standard deviation of each voxel of {of}."
+    return (told, "A spread knows what chance does, and not what all that it was taken over have wrong alike.")
 
 
 def _shown(subject: Subject, place: int) -> ShownVolume:

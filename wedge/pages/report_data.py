@@ -51,9 +51,9 @@ class Row:
 
     @property
     def best(self) -> tuple[int, ...]:
-        """The places of the best values, all where several are equal; none of a single value, or where nothing is better."""
+        """The places of the best values, several where they are equal; none where all are equal, or nothing is better."""
         known = {place: value for place, value in enumerate(self.values) if value is not None}
-        if self.better is None or len(known) < 2:
+        if self.better is None or len(set(known.values())) < 2:
             return ()
         cost = {place: self._cost(value) for place, value in known.items()}
         least = min(cost.values())
@@ -67,12 +67,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of figures, a column for each volume, and what must be known to read them."""
+    """Rows of figures, a column for each volume, and what must be known to read them; folded ones are shown when asked for."""
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    folded: bool = False
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,6 @@ from html import escape
 
 from wedge.pages.report_data import Made, Picture, Report, Row, Section, Table, ViewRow
 
-__all__ = ["cells", "escape", "facts", "framed", "made", "paragraphs", "picture", "section", "table", "tag", "view", "volumes_table"]
-
 _NAMES = {"higher": "higher is better", "lower": "lower is better"}
 _CLASS = "kind"  # the keyword that gives the attribute class
 
@@ -23,7 +21,8 @@ def table(content: Table) -> str:
     head = "".join(tag("th", escape(column), scope="col") for column in ("figure", *content.columns))
     told = "; the best of each row in bold, with ★" if any(row.best for row in content.rows) else ""
     body = tag("caption", escape(content.caption + told)) + tag("thead", tag("tr", head)) + tag("tbody", "".join(map(_row, content.rows)))
-    return _scrolled(tag("table", body), content.caption) + paragraphs(content.notes, "muted")
+    found = _scrolled(tag("table", body), content.caption) + listed(content.notes)
+    return tag("details", tag("summary", escape(content.caption)) + found, kind="report-fold") if content.folded else found
 
 
 def _scrolled(body: str, label: str) -> str:
@@ -51,6 +50,12 @@ def _cell(row: Row, place: int) -> str:
 def paragraphs(notes: Iterable[str], kind: str = "") -> str:
     """Return sentences, one paragraph each."""
     return "".join(tag("p", escape(note), **({_CLASS: kind} if kind else {})) for note in notes)
+
+
+def listed(notes: Iterable[str]) -> str:
+    """Return what must be known to read a table, one line each."""
+    found = "".join(tag("li", escape(note)) for note in notes)
+    return tag("ul", found, kind="muted report-notes") if found else ""
 
 
 def facts(pairs: Mapping[str, str]) -> str:
@@ -92,9 +97,9 @@ def picture(content: Picture, caption: str) -> str:
 
 def view(content: ViewRow) -> str:
     """Return the pictures of a view."""
-    images = picture(content.measured, "measured")
+    images = tag("div", picture(content.measured, "measured"))
     for label, predicted, difference in content.predicted:
-        images += picture(predicted, f"{label}, predicted") + picture(difference, f"{label}, predicted minus measured")
+        images += tag("div", picture(predicted, label) + picture(difference, f"{label}, minus measured"))
     return tag("h3", escape(content.title)) + tag("div", images, kind="report-views") + paragraphs([content.ranges], "muted")
 
 
@@ -122,7 +127,7 @@ def made(content: Made, place: int) -> str:
     if content.config:
         told = f"configuration of {content.label}"
         lines = tag("pre", tag("code", escape(content.config)), tabindex="0", aria_label=told)
-        body += tag("details", tag("summary", escape(told.capitalize())) + lines)
+        body += tag("details", tag("summary", escape(told[0].upper() + told[1:])) + lines, kind="report-fold")
     if not (content.command or content.facts or content.config):
         body += paragraphs(["Nobody recorded how it was made."], "muted")
     return tag("article", body, kind="panel")

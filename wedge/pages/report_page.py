@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,10 @@ def page_text(report: Report, pictures: Pictures | None) -> str:
     previews = [f'<script type="application/octet-stream;base64" id="preview-{place}">{text}</script>' for place, text in enumerate(packed)]
     parts = {
         "policy": _policy([theme, *scripts]),
-        "title": report_html.escape(report.title),
+        "title": escape(report.title),
         "styles": "\n".join(asset_text(name) for name in _STYLES),
         "theme": theme,
-        "contents": "".join(f'<li><a href="#{name}">{report_html.escape(words)}</a></li>' for name, words in _contents(report)),
+        "contents": "".join(f'<li><a href="#{name}">{escape(words)}</a></li>' for name, words in _contents(report)),
         "body": _body(report, pictures),
         "about": report_html.facts(report.about),
         "data": _json(_data(report, pictures)),

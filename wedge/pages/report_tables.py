@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from wedge.evaluate import Evaluation, headline_names
 from wedge.pages.report_data import Measured, Row, Table
 
-RESOLUTION = "resolution-"
-_LOWER = {"error", "ramp-error", "residual", "spread", "score"}
-_NEUTRAL = {"rank", "views.signal-to-noise", "noise-error", "frc-limit"}
+RESOLUTION = ".resolution-"
+_LOWER = {"error", "ramp-error", "residual", "score"}
+_NEUTRAL = {"rank", "spread", "signal-to-noise", "noise-error", "frc-limit"}
 
 
 def metric_tables(measured: Sequence[Measured], better: Mapping[str, str | float], units: Mapping[str, str]) -> tuple[Table, ...]:
@@ -29,7 +29,7 @@ def metric_tables(measured: Sequence[Measured], better: Mapping[str, str | float
     main = [rows[name] for name in names if name in first]
     others = [rows[name] for name in names if name not in first]
     tables = [Table("Figures", columns, tuple(main), notes_of(measured))] if main else []
-    return tuple(tables + ([Table("Further figures: parts, bands and resolutions", columns, tuple(others))] if others else []))
+    return tuple(tables + ([Table("Further figures: parts, bands and resolutions", columns, tuple(others), folded=True)] if others else []))
 
 
 def row_of(name: str, evaluations: Sequence[Evaluation], better: Mapping[str, str | float], units: Mapping[str, str]) -> Row:
@@ -41,9 +41,9 @@ def row_of(name: str, evaluations: Sequence[Evaluation], better: Mapping[str, st
 def direction(name: str, better: Mapping[str, str | float]) -> str | float | None:
     """Return which way a figure is better; None where none is."""
     last = name.rsplit(".", 1)[-1]
-    if RESOLUTION in last:
+    if RESOLUTION in name:
         return "lower"
-    if name in _NEUTRAL or last in _NEUTRAL:
+    if last in _NEUTRAL:
         return None
     metric = _metric_of(name, better)
     if metric is not None:
@@ -53,9 +53,8 @@ def direction(name: str, better: Mapping[str, str | float]) -> str | float | Non
 
 def unit_of(name: str, units: Mapping[str, str]) -> str:
     """Return the unit of a figure, or ""."""
-    last = name.rsplit(".", 1)[-1]
-    if RESOLUTION in last:
-        return last.rsplit("-", 1)[-1]
+    if RESOLUTION in name:
+        return name.rsplit("-", 1)[-1]
     metric = _metric_of(name, units)
     return units[metric] if metric is not None else ""
 

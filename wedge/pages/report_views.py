@@ -88,7 +88,7 @@ class ViewPictures:
         title = f"view {self.chosen.places[place]} at {angle:.4g} degrees"
         shown = [
             (
-                f"{label}: {said[place]}" if said[place] else label,
+                f"{label} ({said[place]})" if said[place] else label,
                 _picture(predicted[place], low, high, f"{title}, predicted by {label}"),
                 _picture(difference, -most, most, f"{title}, predicted by {label} minus measured", signed_palette()),
             )

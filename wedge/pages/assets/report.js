@@ -53,10 +53,23 @@ Wedge.report.listenToCopy = function () {
   }
 };
 
+// On paper nothing can be unfolded.
+Wedge.report.unfoldInPrint = function () {
+  let opened = [];
+  window.addEventListener("beforeprint", () => {
+    opened = Array.from(document.querySelectorAll(".report-fold:not([open])"));
+    for (const each of opened) each.open = true;
+  });
+  window.addEventListener("afterprint", () => {
+    for (const each of opened) each.open = false;
+  });
+};
+
 Wedge.report.start = async function () {
   const data = JSON.parse(document.getElementById("report-data").textContent);
   new Wedge.ThemeSwitch(document.getElementById("theme"));
   Wedge.report.listenToCopy();
+  Wedge.report.unfoldInPrint();
   Wedge.report.fillCharts(data.charts);
   const previews = [];
   for (let place = 0; place < data.labels.length + (data.spread ? 1 : 0); place++) {
