@@ -12,7 +12,7 @@ import numpy as np
 
 from wedge.errors import InputError
 from wedge.pages import report_html
-from wedge.pages.assets import asset_text
+from wedge.pages.assets import SCENE_SCRIPTS, SCENE_STYLES, asset_text
 from wedge.pages.png import block_means, coded, png_uri
 from wedge.pages.report_build import Subject, build_report, make_pictures
 from wedge.pages.report_data import Picture, Report
@@ -22,19 +22,11 @@ from wedge.preview import Preview
 LARGEST_BYTES = 15_000_000
 _STILLS_BYTES = 600_000
 _STILL_SIDE = 128
-_STYLES = ("theme.css", "report.css")
+_STYLES = ("theme.css", *SCENE_STYLES, "report.css")
 _FIRST_SCRIPT = "theme.js"
-_SCRIPTS = (
-    "preview.js",
-    "svg.js",
-    "plane.js",
-    "slices.js",
-    "spectrum.js",
-    "chart.js",
-    "report_pictures.js",
-    "report_scene.js",
-    "report.js",
-)
+_PARTS = ("preview.js", "svg.js", "plane.js", "slices.js", "spectrum.js", "chart.js")
+_SCRIPTS = (*_PARTS, *SCENE_SCRIPTS, "report_pictures.js", "report_scene.js", "report.js")
+_LICENCES = ("vendor/LICENSE-vtk.js", "vendor/LICENSE-gl-matrix", "vendor/LICENSE-fast-deep-equal")
 _DIGITS = 7
 _PLACE = re.compile(r"\{\{([a-z]+)\}\}")
 
@@ -74,13 +66,19 @@ def page_text(report: Report, pictures: Pictures | None) -> str:
         "theme": theme,
         "contents": "".join(f'<li><a href="#{name}">{escape(words)}</a></li>' for name, words in _contents(report)),
         "body": _body(report, pictures),
-        "about": report_html.facts(report.about),
+        "about": report_html.facts(report.about) + _licences(),
         "data": _json(_data(report, pictures)),
         "previews": "\n".join(previews),
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     # One pass over the template alone: what is filled in is never looked at again.
     return _PLACE.sub(lambda found: parts[found[1]], asset_text("report.html"))
+
+
+def _licences() -> str:
+    """Return the licences of what the file holds that others wrote: they ask for it."""
+    texts = "".join(report_html.tag("pre", escape(asset_text(name)), tabindex="0", aria_label=name.partition("-")[2]) for name in _LICENCES)
+    return report_html.tag("details", report_html.tag("summary", "Licences of the parts of this file that others wrote") + texts)
 
 
 def _contents(report: Report) -> list[tuple[str, str]]:
