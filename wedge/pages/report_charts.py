@@ -20,10 +20,10 @@ def is_correlation(curve: Curve) -> bool:
     return curve.x_label == _FREQUENCY and HALF_BIT in curve.series
 
 
-def line(name: str, x: Sequence[float], y: Iterable[float | None], style: str = "line") -> Line:
+def line(name: str, x: Sequence[float], y: Iterable[float | None], style: str = "line", colour: int | None = None) -> Line:
     """Return a line of a chart; what is no number is a gap."""
     values = tuple(None if value is None or not math.isfinite(value) else float(value) for value in y)
-    return Line(name, tuple(float(each) for each in x), values, style)
+    return Line(name, tuple(float(each) for each in x), values, style, colour)
 
 
 def frequency_label(voxel_size_angstrom: float | None) -> str:
@@ -62,10 +62,11 @@ def halves_chart(curve: Curve, voxel_size_angstrom: float | None) -> tuple[Chart
     groups = [[each for each in regions if len(each) > 1], [each for each in regions if len(each) == 1]]
     charts = []
     for title, group in zip(("Shell correlation of the halves", "Shell correlation of the halves by direction"), groups, strict=True):
-        lines = [line(region_text(region), curve.x, curve.series[region]) for region in group]
-        for region in group:
-            name = HALF_BIT if region == "whole" else f"{HALF_BIT}-{region}"
-            lines += [line(f"{HALF_BIT}, {region_text(region)}", curve.x, curve.series[name], "dashed")] if name in curve.series else []
+        lines = []
+        for colour, region in enumerate(group):
+            name, words = HALF_BIT if region == "whole" else f"{HALF_BIT}-{region}", region_text(region)
+            lines.append(line(words, curve.x, curve.series[region], colour=colour))
+            lines += [line(f"{HALF_BIT}, {words}", curve.x, curve.series[name], "dashed", colour)] if name in curve.series else []
         label = frequency_label(voxel_size_angstrom)
         if group:
             charts.append(Chart(title, label, "correlation", tuple(lines), (0.0, 0.5), _CORRELATION_RANGE, (FIXED,)))
@@ -91,9 +92,18 @@ def view_charts(measured: Sequence[Measured]) -> tuple[Chart, ...]:
     charts = []
     by_view = [(each.label, each.evaluation.curves[VIEWS]) for each in measured if VIEWS in each.evaluation.curves]
     if by_view:
-        lines = [line(f"{label}, unseen views", curve.x, _where(curve, unseen=True), "points") for label, curve in by_view]
-        lines += [line(f"{label}, seen views", curve.x, _where(curve, unseen=False)) for label, curve in by_view]
-        lines.append(line("noise alone", by_view[0][1].x, by_view[0][1].series["noise"], "dashed"))
+        lines = [
+            line(
+                f"{label}, {'unseen' if unseen else 'seen'} views",
+                curve.x,
+                _where(curve, unseen=unseen),
+                "points" if unseen else "line",
+                colour,
+            )
+            for colour, (label, curve) in enumerate(by_view)
+            for unseen in (True, False)
+        ]
+        lines.append(line("noise alone", by_view[0][1].x, by_view[0][1].series["noise"], "dashed", len(by_view)))
         label = by_view[0][1].x_label
         charts.append(Chart("Error of each view", label, "relative error", tuple(each for each in lines if any(_numbers(each)))))
     by_ring = [(each.label, each.evaluation.curves[RINGS]) for each in measured if RINGS in each.evaluation.curves]

@@ -78,12 +78,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; ``style`` is line, points or dashed. None where there is no value."""
+    """One line of a chart; ``style`` is line, points or dashed; lines of one ``colour`` belong together. None where there is no value."""
 
     name: str
     x: tuple[float, ...]
     y: tuple[float | None, ...]
     style: str = "line"
+    colour: int | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,11 @@ class Chart:
             "title": self.title, "xLabel": self.x_label, "yLabel": self.y_label, "xRange": self.x_range, "yRange": self.y_range,
             "yLog": self.y_log, "marks": [{"y": level, "label": label} for level, label in self.marks],
         }  # fmt: skip
-        return {"options": options, "series": [{"name": each.name, "x": each.x, "y": each.y, "style": each.style} for each in self.lines]}
+        series = [
+            {"name": each.name, "x": each.x, "y": each.y, "style": each.style, "colour": place if each.colour is None else each.colour}
+            for place, each in enumerate(self.lines)
+        ]
+        return {"options": options, "series": series}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ Wedge.ReportScene = class {
     label.append("Volume ");
     this.select = document.createElement("select");
     labels.forEach((name, place) => this.select.append(new Option(name, place)));
-    this.select.value = labels.length > 1 ? 1 : 0;
+    this.select.value = labels.length - 1;
     this.select.addEventListener("change", () => this.show());
     label.append(this.select);
     controls.append(label);
@@ -28,10 +28,25 @@ Wedge.ReportScene = class {
       this.show();
     });
     this._observer.observe(view);
+    window.addEventListener("beforeprint", () => this.still());
   }
 
   show() {
     if (!this.scene) this.scene = new Wedge.Scene(this.view, { label: "the chosen volume" });
     this.scene.show(this.previews[Number(this.select.value)]);
+  }
+
+  // A still picture of what is seen now, for paper: what a graphics card draws is not printed.
+  still() {
+    if (!Wedge.Scene) return;
+    if (!this.scene) this.show();
+    if (!this.scene.drawing) return;
+    const { width, height, data } = this.scene.pixels();
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
+    if (!this.image) this.image = this.view.parentNode.appendChild(document.createElement("img"));
+    Object.assign(this.image, { className: "report-still", alt: `3-D view of ${this.labels[Number(this.select.value)]}`, src: canvas.toDataURL("image/png") });
   }
 };
