@@ -42,7 +42,8 @@ class Comparison:
         """Return all that is found of one volume."""
         from functools import reduce
 
-        from wedge.evaluate import evaluate, merged
+        from wedge.evaluate import Evaluation, evaluate, merged
+        from wedge.intensity import IntensityFit
 
         found = []
         if self.truth is not None:
@@ -56,7 +57,7 @@ class Comparison:
             )  # fmt: skip
         if self.series is not None and self.projector is not None:
             found += self._by_views(volume, self.series, self.projector, advance)
-        return reduce(merged, found)
+        return reduce(merged, found) if found else Evaluation(volume.name, "", IntensityFit("none"))
 
     def _by_views(self, volume: Volume, series: TiltSeries, projector: Resolved, advance: Advance) -> list[Evaluation]:
         from wedge.agreement import agreement_geometry, evaluate_tilts

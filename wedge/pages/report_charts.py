@@ -92,17 +92,10 @@ def view_charts(measured: Sequence[Measured]) -> tuple[Chart, ...]:
     charts = []
     by_view = [(each.label, each.evaluation.curves[VIEWS]) for each in measured if VIEWS in each.evaluation.curves]
     if by_view:
-        lines = [
-            line(
-                f"{label}, {'unseen' if unseen else 'seen'} views",
-                curve.x,
-                _where(curve, unseen=unseen),
-                "points" if unseen else "line",
-                colour,
-            )
-            for colour, (label, curve) in enumerate(by_view)
-            for unseen in (True, False)
-        ]
+        lines = []
+        for colour, (label, curve) in enumerate(by_view):
+            lines.append(line(f"{label}, unseen views", curve.x, _where(curve, unseen=True), "points", colour))
+            lines.append(line(f"{label}, seen views", curve.x, _where(curve, unseen=False), colour=colour))
         lines.append(line("noise alone", by_view[0][1].x, by_view[0][1].series["noise"], "dashed", len(by_view)))
         label = by_view[0][1].x_label
         charts.append(Chart("Error of each view", label, "relative error", tuple(each for each in lines if any(_numbers(each)))))

@@ -62,8 +62,16 @@ def time_text(seconds: float) -> str:
 def _config(config: Any) -> str:
     if config in (None, {}, ""):
         return ""
-    text = json.dumps(config, indent=1, ensure_ascii=False, default=str)
+    text = _written(config)
     return text if len(text) <= _LONGEST_CONFIG else f"{text[:_LONGEST_CONFIG]}\n... {len(text)} characters; wedge info tells all"
+
+
+def _written(value: Any, margin: str = "") -> str:
+    """Return JSON with a line for each key; what holds no keys stays on one line."""
+    if not isinstance(value, dict) or not value:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    lines = [f"{margin} {json.dumps(str(key), ensure_ascii=False)}: {_written(each, margin + ' ')}" for key, each in value.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
 def _number(value: Any) -> float | None:

@@ -42,11 +42,10 @@ Wedge.ReportScene = class {
     if (!this.scene) this.show();
     if (!this.scene.drawing) return;
     const { width, height, data } = this.scene.pixels();
-    const canvas = document.createElement("canvas");
-    canvas.width = width;
-    canvas.height = height;
-    canvas.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
-    if (!this.image) this.image = this.view.parentNode.appendChild(document.createElement("img"));
-    Object.assign(this.image, { className: "report-still", alt: `3-D view of ${this.labels[Number(this.select.value)]}`, src: canvas.toDataURL("image/png") });
+    if (!this.paper) this.paper = this.view.parentNode.appendChild(document.createElement("canvas"));
+    Object.assign(this.paper, { className: "report-still", width, height });
+    this.paper.setAttribute("role", "img");
+    this.paper.setAttribute("aria-label", `3-D view of ${this.labels[Number(this.select.value)]}`);
+    this.paper.getContext("2d").putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
   }
 };
