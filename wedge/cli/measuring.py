@@ -131,6 +131,8 @@ def open_question(question: Question, on_note: Callable[[str], None] | None = No
     resolved = _projector(question.projector, question.projector_opt) if series is not None else None
     built = [(name, metric.build()) for name, metric in metrics]
     halves = [formats.open_volume(path, voxel_size_angstrom=size) for path in question.halves or ()]
+    if halves:
+        common_shape(halves)
     mask = None if question.mask is None else formats.open_volume(question.mask)
     return Opened(question, volumes, truth, series, halves, mask, built, resolved, device)
 

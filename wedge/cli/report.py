@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,10 +66,13 @@ def command(
 
     Everything is as ``evaluate`` finds it with the same options. A reference is the first volume shown, and not measured against itself.
     """
+    from wedge.output import writing
     from wedge.pages.report_page import report_page
     from wedge.provenance import RunClock
 
     clock = RunClock()
+    if metric and reference is None:
+        raise UsageError("--metric compares with a reference: give --reference too")
     inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts, std) if path is not None)]
     _refuse_output(output, inputs, overwrite)
     measured = [path for path in volumes if reference is None or path.resolve() != reference.resolve()]
@@ -76,14 +81,16 @@ def command(
         measured, reference, tilts, halves, unseen_views, metric, intensity_fit, projector, projector_opt, device, reading
     )  # fmt: skip
     place = _place_of(std_of, std, [*([reference] if reference else []), *measured])
-    opened = open_question(question)
-    subject = _subject(opened, std, place)
-    record = clock.record(sys.argv, opened.config, inputs=inputs, device=str(opened.device))
-    page, pictures = report_page(subject, title, _about(record, clock.seconds))
-    _write(output, page, overwrite)
+    with _claimed(output, overwrite) as partial:
+        opened = open_question(question)
+        subject = _subject(opened, std, place)
+        record = clock.record(sys.argv, opened.config, inputs=inputs, device=str(opened.device))
+        page, pictures = report_page(subject, title, _about(record, clock.seconds))
+        with writing(output):
+            partial.write_text(page, encoding="utf-8")
     if pictures.longest_side < pictures.full_side:
-        say(f"pictures are binned to at most {pictures.longest_side} voxels a side, of {pictures.full_side}; figures are of all voxels")
-    size = len(page.encode())
+        say(f"pictures are binned from {pictures.full_side} to {pictures.longest_side} voxels a side; figures are of all voxels")
+    size = output.stat().st_size
     result = {"output": output, "bytes": size, "volumes": len(subject.volumes), "longest_side": pictures.longest_side, "provenance": record}
     emit(result, as_json=json, text=str(output))
 
@@ -191,14 +198,14 @@ def _about(record: dict[str, Any], seconds: float) -> dict[str, str]:
     return {"command": command_of(record["command"]), "made": record["started"], "time": time_text(seconds), "versions": versions}
 
 
-def _write(path: Path, content: str, overwrite: bool) -> None:
-    """Write the file, whole or not at all."""
-    from wedge.output import PendingOutput, writing
+@contextmanager
+def _claimed(path: Path, overwrite: bool) -> Iterator[Path]:
+    """Claim the output before the work; what was written is put in its place, whole or not at all."""
+    from wedge.output import PendingOutput
 
     output = PendingOutput(path, overwrite=overwrite)
     try:
-        with writing(path):
-            output.partial.write_text(content, encoding="utf-8")
+        yield output.partial
         output.replace()
     except BaseException:
         output.discard()

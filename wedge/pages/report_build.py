@@ -12,7 +12,7 @@ from wedge.pages.report_charts import correlation_charts, slice_charts, view_cha
 from wedge.pages.report_data import MOST_VOLUMES, Measured, Report, Section, ShownVolume, labels_of
 from wedge.pages.report_halves import halves_section
 from wedge.pages.report_made import made_of
-from wedge.pages.report_previews import Pictures, coarse_fit, in_densities_of_first, shrink_to_fit, spectrum_of
+from wedge.pages.report_previews import Pictures, alike, in_densities_of_first, shrink_to_fit, spectrum_of
 from wedge.pages.report_resolution import resolution_table
 from wedge.pages.report_spread import Calibration, spread_section
 from wedge.pages.report_tables import metric_tables
@@ -158,7 +158,18 @@ def _notes(subject: Subject) -> list[str]:
         "--std: uncertainty": subject.spread is not None,
     }
     missing = [what for what, there in wanting.items() if not there]
+    notes.append(_densities_note(subject))
     return [*notes, *([f"Not asked for: {'; '.join(missing)}."] if missing else [])]
+
+
+def _densities_note(subject: Subject) -> str:
+    if len(subject.volumes) < 2 or subject.intensity_fit == "none":
+        return "Pictures show densities as they are."
+    first = subject.labels[0]
+    if subject.has_reference:
+        told = f"Pictures show all volumes in the densities of {first}, after the affine intensity fit that the figures state"
+        return f"{told}; spectra are relative to its peak."
+    return f"Pictures show all volumes with the mean and the standard deviation of {first}; spectra are relative to each one's own peak."
 
 
 def make_pictures(subject: Subject, room_bytes: int) -> Pictures:
@@ -173,7 +184,7 @@ def make_pictures(subject: Subject, room_bytes: int) -> Pictures:
     previews, spread, side = shrink_to_fit(subject.volumes, subject.spread, room_bytes - taken)
     shown = []
     for preview, fit in zip(previews, fits, strict=True):
-        unfitted = IntensityFit("none") if subject.intensity_fit == "none" else coarse_fit(preview, previews[0])
+        unfitted = IntensityFit("none") if subject.intensity_fit == "none" else alike(preview, previews[0])
         shown.append(in_densities_of_first(preview, fit or unfitted))
     if spread is not None and subject.spread_of is not None and (fit := fits[subject.spread_of]) is not None:
         spread = in_densities_of_first(spread, IntensityFit(fit.kind, abs(fit.scale), 0.0))

@@ -108,7 +108,7 @@ def _body(report: Report, pictures: Pictures | None) -> str:
 def _size_note(pictures: Pictures | None) -> str:
     if pictures is None or pictures.longest_side >= pictures.full_side:
         return ""
-    told = f"Pictures show voxels binned to at most {pictures.longest_side} along the longest side of {pictures.full_side}; "
+    told = f"Pictures are binned to {pictures.longest_side} voxels along the longest side of {pictures.full_side}; "
     return report_html.paragraphs([told + "figures are of all voxels."], "muted")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wedge.data import Volume
-from wedge.intensity import IntensityFit, fit_intensities
+from wedge.intensity import IntensityFit
 from wedge.picture import spectrum_zx
 from wedge.preview import Preview, preview_of
 
@@ -71,10 +71,17 @@ def in_densities_of_first(preview: Preview, fit: IntensityFit) -> Preview:
     return replace(preview, codes=255 - preview.codes, low=ends[1], high=ends[0], window=(ends[3], ends[2]))
 
 
-def coarse_fit(preview: Preview, first: Preview) -> IntensityFit:
-    """Return the affine fit of one coarse volume to another, by least squares over their voxels."""
+def alike(preview: Preview, first: Preview) -> IntensityFit:
+    """Return what gives a coarse volume the mean and the standard deviation of another; turned over where their contrasts are opposite.
+
+    Least squares would do for volumes that agree; of those that don't it would leave nothing to look at.
+    """
     a, b = (each.low + each.codes.astype(np.float64).ravel() * ((each.high - each.low) / 255) for each in (preview, first))
-    return fit_intensities("affine", a.size, [float(part.sum()) for part in (a, b, a * a, a * b)])
+    mean_a, mean_b, deviation_a, deviation_b = float(a.mean()), float(b.mean()), float(a.std()), float(b.std())
+    if not (deviation_a > 0 and deviation_b > 0):
+        return IntensityFit("none")
+    scale = deviation_b / deviation_a * (-1 if float(((a - mean_a) * (b - mean_b)).mean()) < 0 else 1)
+    return IntensityFit("affine", scale, mean_b - scale * mean_a)
 
 
 def spectrum_of(volume: Volume, scale: float, peak: float | None, tilt_angles_deg: Sequence[float] | None) -> tuple[Spectrum, float]:
@@ -101,7 +108,7 @@ def _coarser(power: "NDArray[np.float64]") -> "NDArray[np.float64]":
 
 
 def shrink_to_fit(volumes: Sequence[Volume], spread: Volume | None, room_bytes: int) -> tuple[list[Preview], Preview | None, int]:
-    """Return previews of all volumes that together take at most ``room_bytes`` in the page, and the longest side allowed.
+    """Return previews of all volumes that together take at most ``room_bytes`` in the page, and their longest side in codes.
 
     Raises
     ------
@@ -112,14 +119,13 @@ def shrink_to_fit(volumes: Sequence[Volume], spread: Volume | None, room_bytes: 
     if len({len(volume.coarser) for volume in shown}) > 1:
         # Some have coarser copies and others not: all are binned alike, so that voxels lie on voxels.
         shown = [replace(volume, coarser=()) for volume in shown]
-    whole = max(max(volume.array.shape) for volume in volumes)
     guess = [side for side in SIDES if _guessed_bytes(shown, side) <= room_bytes] or [SIDES[-1]]
     for side in (each for each in SIDES if each <= guess[0]):
         previews = [preview_of(volume, side) for volume in shown]
         taken = sum(len(packed(each.to_bytes())) for each in previews)
         if taken <= room_bytes or side == SIDES[-1]:
             break
-    return previews[: len(volumes)], previews[-1] if spread else None, min(side, whole)
+    return previews[: len(volumes)], previews[-1] if spread else None, max(max(each.codes.shape) for each in previews)
 
 
 def _guessed_bytes(volumes: Sequence[Volume], side: int) -> float:
