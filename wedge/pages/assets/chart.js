@@ -219,6 +219,8 @@ Wedge.Chart = class {
     const scroll = make("div", this._details);
     scroll.className = "table-scroll";
     scroll.tabIndex = 0;
+    scroll.setAttribute("role", "region");
+    scroll.setAttribute("aria-label", `values of ${this.options.title || this.options.yLabel}`);
     const table = make("table", scroll);
     make("caption", table, `${this.options.title} (${this.options.yLabel})`);
     const head = make("tr", make("thead", table));

@@ -143,6 +143,7 @@ Wedge.ReportPictures = class {
       const label = make("label", parent);
       make("span", label, name);
       const range = Object.assign(make("input", label), { type: "range", min: 0, max: most, value: 0 });
+      range.setAttribute("aria-label", `${name} of all volumes`);
       range.told = Object.assign(make("span", label), { className: "number" });
       range.addEventListener("input", () => change(Number(range.value)));
       return range;
@@ -154,8 +155,8 @@ Wedge.ReportPictures = class {
     const contrast = group("Contrast of all volumes");
     const density = (value) => this.lowest + ((this.highest - this.lowest) * value) / 1000;
     this.ends = [
-      slider(contrast, "black at", 1000, (value) => this.setWindow(Math.min(density(value), this.window[1]), this.window[1])),
-      slider(contrast, "white at", 1000, (value) => this.setWindow(this.window[0], Math.max(density(value), this.window[0]))),
+      slider(contrast, "black", 1000, (value) => this.setWindow(Math.min(density(value), this.window[1]), this.window[1])),
+      slider(contrast, "white", 1000, (value) => this.setWindow(this.window[0], Math.max(density(value), this.window[0]))),
     ];
     this.span = slider(contrast, "differences", 1000, (value) => this.setDifference((Math.max(1, value) * this.signed[0]._preview.high) / 1000));
     const row = Object.assign(make("div", contrast), { className: "toolbar" });

@@ -16,6 +16,7 @@ Wedge.ReportScene = class {
     const label = document.createElement("label");
     label.append("Volume ");
     this.select = document.createElement("select");
+    this.select.setAttribute("aria-label", "Volume in 3-D");
     labels.forEach((name, place) => this.select.append(new Option(name, place)));
     this.select.value = labels.length - 1;
     this.select.addEventListener("change", () => this.show());
