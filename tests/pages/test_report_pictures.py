@@ -8,6 +8,7 @@ import pytest
 from matplotlib.image import imread
 
 from wedge.data import Volume
+from wedge.errors import InputError
 from wedge.intensity import IntensityFit
 from wedge.pages.png import block_means, coded, png, signed_palette
 from wedge.pages.report_previews import alike, in_densities_of_first, packed, shrink_to_fit, spectrum_of
@@ -82,6 +83,13 @@ def test_spectra_have_their_middle_in_the_middle() -> None:
     assert spectrum.tilt_range_deg == (-60.0, 50.0)
     weaker, _ = spectrum_of(wave, 0.1, peak, None)
     assert weaker.codes.max() == pytest.approx(255 * (1 - 2 / 7), abs=1)
+
+
+def test_nan_is_refused() -> None:
+    array = np.zeros((4, 5, 6), np.float32)
+    array[1, 2, 3] = np.nan
+    with pytest.raises(InputError, match=r"NaN or infinite values in bad\.zarr"):
+        spectrum_of(Volume(array, None, "bad.zarr"), 1.0, None, None)
 
 
 def test_previews_shrink_until_they_fit() -> None:

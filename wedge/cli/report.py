@@ -62,7 +62,7 @@ def command(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Write one file, to be opened from disk, that shows volumes side by side: slices, differences, spectra, 3-D, figures and curves.
+    """Write one file, to be opened from disk, that shows volumes side by side: slices, differences, spectra, 3-D, metrics and curves.
 
     Everything is as ``evaluate`` finds it with the same options. A reference is the first volume shown, and not measured against itself.
     """
@@ -89,7 +89,7 @@ def command(
         with writing(output):
             partial.write_text(page, encoding="utf-8")
     if pictures.longest_side < pictures.full_side:
-        say(f"pictures are binned from {pictures.full_side} to {pictures.longest_side} voxels a side; figures are of all voxels")
+        say(f"pictures are binned from {pictures.full_side} to {pictures.longest_side} voxels a side; metrics are of all voxels")
     size = output.stat().st_size
     result = {"output": output, "bytes": size, "volumes": len(subject.volumes), "longest_side": pictures.longest_side, "provenance": record}
     emit(result, as_json=json, text=str(output))
@@ -195,7 +195,8 @@ def _about(record: dict[str, Any], seconds: float) -> dict[str, str]:
     from wedge.pages.report_made import command_of, time_text
 
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    return {"command": command_of(record["command"]), "made": record["started"], "time": time_text(seconds), "versions": versions}
+    told = {"command": command_of(record["command"]), "made": record["started"], "time": time_text(seconds), "versions": versions}
+    return told | {f"input {place}": f"{each['path']}, BLAKE2b {each['blake2b']}" for place, each in enumerate(record["inputs"], start=1)}
 
 
 @contextmanager

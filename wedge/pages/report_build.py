@@ -104,7 +104,7 @@ def build_report(subject: Subject, title: str, about: Mapping[str, str]) -> Repo
     shape = common_shape(subject.volumes)
     size = subject.voxel_size_angstrom
     measured = [Measured(label, each) for label, each in zip(subject.measured_labels, subject.evaluations, strict=False)]
-    sections = [Section("figures", "Figures", tables=metric_tables(measured, subject.better, subject.units))]
+    sections = [Section("metrics", "Metrics", tables=metric_tables(measured, subject.better, subject.units))]
     frequency = correlation_charts(measured, size)
     sections.append(Section("resolution", "Resolution", tables=resolution_table(measured, shape, size), charts=frequency))
     if subject.halves is not None:
@@ -139,6 +139,8 @@ def _shown(subject: Subject, place: int) -> ShownVolume:
     }
     if subject.has_reference and place == 0:
         facts["role"] = "reference"
+    known = made_of(label, volume).facts
+    facts |= {name: known[name] for name in ("time", "peak memory") if name in known}
     return ShownVolume(label, volume.name, facts, None if angles is None else (min(angles), max(angles)))
 
 
@@ -152,7 +154,7 @@ def _notes(subject: Subject) -> list[str]:
         )
         notes.append(f"Voxel sizes differ ({each}, in angstrom): volumes are laid over each other voxel by voxel.")
     wanting = {
-        "--reference: figures and correlations with a truth": subject.has_reference,
+        "--reference: metrics and correlations with a truth": subject.has_reference,
         "--tilts: errors on views": subject.tilts is not None,
         "--halves: resolution without a truth": subject.halves is not None,
         "--std: uncertainty": subject.spread is not None,
@@ -167,7 +169,7 @@ def _densities_note(subject: Subject) -> str:
         return "Pictures show densities as they are."
     first = subject.labels[0]
     if subject.has_reference:
-        told = f"Pictures show all volumes in the densities of {first}, after the affine intensity fit that the figures state"
+        told = f"Pictures show all volumes in the densities of {first}, after the affine intensity fit that the metrics state"
         return f"{told}; spectra are relative to its peak."
     return f"Pictures show all volumes with the mean and the standard deviation of {first}; spectra are relative to each one's own peak."
 

@@ -18,7 +18,7 @@ def tag(name: str, body: str = "", **attributes: str) -> str:
 
 def table(content: Table) -> str:
     """Return a table: a row for each figure, a column for each volume, the best in bold; full digits in ``data-value``."""
-    head = "".join(tag("th", escape(column), scope="col") for column in ("figure", *content.columns))
+    head = "".join(tag("th", escape(column), scope="col") for column in ("metric", *content.columns))
     told = "; the best of each row in bold, with ★" if any(row.best for row in content.rows) else ""
     body = tag("caption", escape(content.caption + told)) + tag("thead", tag("tr", head)) + tag("tbody", "".join(map(_row, content.rows)))
     found = _scrolled(tag("table", body), content.caption) + listed(content.notes)

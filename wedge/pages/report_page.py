@@ -109,7 +109,7 @@ def _size_note(pictures: Pictures | None) -> str:
     if pictures is None or pictures.longest_side >= pictures.full_side:
         return ""
     told = f"Pictures are binned to {pictures.longest_side} voxels along the longest side of {pictures.full_side}; "
-    return report_html.paragraphs([told + "figures are of all voxels."], "muted")
+    return report_html.paragraphs([told + "metrics are of all voxels."], "muted")
 
 
 def _stills(labels: Sequence[str], pictures: Pictures | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wedge.data import Volume
+from wedge.errors import InputError
 from wedge.intensity import IntensityFit
 from wedge.picture import spectrum_zx
 from wedge.preview import Preview, preview_of
@@ -85,8 +86,16 @@ def alike(preview: Preview, first: Preview) -> IntensityFit:
 
 
 def spectrum_of(volume: Volume, scale: float, peak: float | None, tilt_angles_deg: Sequence[float] | None) -> tuple[Spectrum, float]:
-    """Return the spectrum of a volume times ``scale``, relative to a peak of power or to its own, and that peak."""
+    """Return the spectrum of a volume times ``scale``, relative to a peak of power or to its own, and that peak.
+
+    Raises
+    ------
+    InputError
+        If a value is not finite.
+    """
     power = _coarser(spectrum_zx(volume)) * (scale or 1.0) ** 2
+    if not np.isfinite(power).all():
+        raise InputError(f"NaN or infinite values in {volume.name}: make it anew or mend it")
     top = peak or float(power.max()) or 1.0
     decades = np.clip(np.log10(np.maximum(power / top, 1e-300)), -_SPECTRUM_DECADES, 0.0)
     codes = np.rint((decades / _SPECTRUM_DECADES + 1) * 255).astype(np.uint8)

@@ -28,8 +28,8 @@ def metric_tables(measured: Sequence[Measured], better: Mapping[str, str | float
     rows = {name: row_of(name, evaluations, better, units) for name in names}
     main = [rows[name] for name in names if name in first]
     others = [rows[name] for name in names if name not in first]
-    tables = [Table("Figures", columns, tuple(main), notes_of(measured))] if main else []
-    return tuple(tables + ([Table("Further figures: parts, bands and resolutions", columns, tuple(others), folded=True)] if others else []))
+    tables = [Table("Metrics", columns, tuple(main), notes_of(measured))] if main else []
+    return tuple(tables + ([Table("Further metrics: parts, bands and resolutions", columns, tuple(others), folded=True)] if others else []))
 
 
 def row_of(name: str, evaluations: Sequence[Evaluation], better: Mapping[str, str | float], units: Mapping[str, str]) -> Row:

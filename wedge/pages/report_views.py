@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MOST_VIEWS = 4
 _LONGEST_SIDE = 256
 _SHOWN_PERCENTILES = 0.5, 99.5
-_FITTED = "Intensities are fitted once for each volume, on the views that it has seen, as for the figures."
+_FITTED = "Intensities are fitted once for each volume, on the views that it has seen, as for the metrics."
 
 
 @dataclass(frozen=True)
