@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.intensity import IntensityFit
+from wedge.pages import report_previews
 from wedge.pages.png import block_means, coded, png, signed_palette
 from wedge.pages.report_previews import alike, in_densities_of_first, packed, shrink_to_fit, spectrum_of
 from wedge.preview import Preview, preview_of
@@ -104,11 +105,27 @@ def test_previews_shrink_until_they_fit() -> None:
     assert len({each.codes.shape for each in small}) == 1
 
 
-def test_volumes_with_and_without_coarser_copies_are_binned_alike() -> None:
-    shape = (6, 10, 401)
-    plain = noise(shape)
+def test_what_compresses_less_than_guessed_shrinks_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_previews, "SIDES", (64, 32, 16))
+    uniform = Volume(np.random.default_rng(0).random((32, 32, 64)).astype(np.float32))
+    room = int(1.25 * 32 * 32 * 64)
+    (small,), _, side = shrink_to_fit([uniform], None, room)
+    assert side == 32
+    assert len(packed(preview_of(uniform, 64).to_bytes())) > room > len(packed(small.to_bytes()))
+
+
+def test_volumes_with_and_without_coarser_copies_are_binned_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_previews, "SIDES", (64,))
+    plain = noise((6, 10, 401))
     array = np.asarray(plain.array)
     coarser = array[:, :, :400].reshape(3, 2, 5, 2, 200, 2).mean(axis=(1, 3, 5))
     previews, _, _ = shrink_to_fit([plain, replace(plain, coarser=(coarser,))], None, 20_000)
-    assert previews[0].codes.shape == previews[1].codes.shape
     assert np.array_equal(previews[0].codes, previews[1].codes)
+    assert preview_of(replace(plain, coarser=(coarser,)), 64).codes.shape != previews[0].codes.shape
+
+
+def test_binned_spectra_are_symmetric_about_their_middle() -> None:
+    codes = spectrum_of(noise((32, 4, 600)), 1.0, None, None)[0].codes.astype(int)
+    inner = codes[1:, 1:]
+    assert inner.shape == (31, 199)
+    assert np.abs(inner - inner[::-1, ::-1]).max() <= 1

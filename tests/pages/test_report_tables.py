@@ -53,6 +53,11 @@ def test_the_best_is_the_best(better: str | float | None, values: tuple[float | 
     assert Row("x", "", better, values).best == best
 
 
+def test_of_metrics_whose_options_begin_alike_the_longer_counts() -> None:
+    assert direction("m:s=0.4", {"m:s=0": "higher", "m:s=0.4": "lower"}) == "lower"
+    assert direction("m:s=0.wide", {"m:s=0": "higher", "m:s=0.4": "lower"}) == "higher"
+
+
 def test_units() -> None:
     names = ("psnr.volume", "fsc.resolution-0.143-angstrom", "fsc.resolution-half-bit-voxels", "ssim")
     assert [unit_of(name, UNITS) for name in names] == ["dB", "angstrom", "voxels", ""]
