@@ -74,6 +74,13 @@ def test_figures_keep_all_digits_and_what_is_no_number_is_a_dash() -> None:
     assert "dB, higher is better" in html
 
 
+def test_what_all_rows_share_is_said_once() -> None:
+    values = {"psnr": 1.0, "psnr.volume": 2.0}
+    html = table(metric_tables([Measured("a", measured(**values))], BETTER, UNITS)[0])
+    assert html.count("dB, higher is better") == 1
+    assert "<caption>Metrics; dB, higher is better</caption>" in html
+
+
 def test_bands_and_resolutions_are_in_the_table_that_is_folded() -> None:
     values = {"psnr": 1.0, "fsc": 0.5, "fsc.cone": 0.4, "fsc.cone-0-0.125": 0.3, "fsc.resolution-0.5-angstrom": 12.0}
     main, more = metric_tables([Measured("a", measured(**values))], BETTER, UNITS)

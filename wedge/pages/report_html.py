@@ -19,10 +19,23 @@ def tag(name: str, body: str = "", **attributes: str) -> str:
 def table(content: Table) -> str:
     """Return a table: a row for each figure, a column for each volume, the best in bold; full digits in ``data-value``."""
     head = "".join(tag("th", escape(column), scope="col") for column in ("metric", *content.columns))
-    told = "; the best of each row in bold, with ★" if any(row.best for row in content.rows) else ""
-    body = tag("caption", escape(content.caption + told)) + tag("thead", tag("tr", head)) + tag("tbody", "".join(map(_row, content.rows)))
+    common = {_told(row) for row in content.rows}
+    of_all = common.pop() if len(common) == 1 else ""
+    caption = "; ".join(filter(None, [content.caption, of_all, "the best of each row in bold, with ★" if _any_best(content) else ""]))
+    rows = "".join(_row(row, "" if of_all else _told(row)) for row in content.rows)
+    body = tag("caption", escape(caption)) + tag("thead", tag("tr", head)) + tag("tbody", rows)
     found = _scrolled(tag("table", body), content.caption) + listed(content.notes)
     return tag("details", tag("summary", escape(content.caption)) + found, kind="report-fold") if content.folded else found
+
+
+def _any_best(content: Table) -> bool:
+    return any(row.best for row in content.rows)
+
+
+def _told(row: Row) -> str:
+    """Return unit and direction of a row, in words."""
+    better = f"{row.better:g} is right" if isinstance(row.better, int | float) else _NAMES.get(row.better or "", "")
+    return ", ".join(each for each in (row.unit, better) if each)
 
 
 def _scrolled(body: str, label: str) -> str:
@@ -30,9 +43,7 @@ def _scrolled(body: str, label: str) -> str:
     return tag("div", body, kind="table-scroll", role="region", tabindex="0", aria_label=label)
 
 
-def _row(row: Row) -> str:
-    better = f"{row.better:g} is right" if isinstance(row.better, int | float) else _NAMES.get(row.better or "", "")
-    told = ", ".join(each for each in (row.unit, better) if each)
+def _row(row: Row, told: str) -> str:
     head = tag("code", escape(row.name)) + (" " + tag("span", escape(told), kind="muted") if told else "")
     return tag("tr", tag("th", head, scope="row") + "".join(_cell(row, place) for place in range(len(row.values))))
 
