@@ -71,7 +71,6 @@ def command(
     question = Question(
         volumes, reference, tilts, halves, mask, unseen_views, metric, intensity_fit, projector, projector_opt, device, reading
     )  # fmt: skip
-    _ = question.unseen  # what cannot be read is refused first
     refuse_series(per_slice, curves, question.inputs, overwrite)
     refuse_picture(picture, question.inputs, overwrite, (per_slice, curves))
     opened = open_question(question)

@@ -48,7 +48,7 @@ MetricOption = Annotated[
 
 @dataclass(frozen=True)
 class Question:
-    """What is to be measured, with what, and how, as it was typed."""
+    """What is to be measured, with what, and how, as it was typed; UsageError where the views that it names make no sense."""
 
     volumes: Sequence[Path]
     reference: Path | None = None
@@ -63,6 +63,9 @@ class Question:
     device: str = "auto"
     reading: Reading = AS_STORED
 
+    def __post_init__(self) -> None:
+        _ = self.unseen
+
     @property
     def inputs(self) -> list[Path]:
         """All that is read."""
@@ -70,7 +73,7 @@ class Question:
 
     @property
     def unseen(self) -> tuple[int, ...] | None:
-        """The places that ``--unseen-views`` names; UsageError where it makes no sense."""
+        """The places that ``--unseen-views`` names."""
         return named_views(self.unseen_views, self.tilts)
 
 
