@@ -15,6 +15,7 @@ from wedge.cli.measuring import (
     Answer,
     HalvesOption,
     IntensityFitOption,
+    MaskOption,
     MetricOption,
     Opened,
     Question,
@@ -43,6 +44,7 @@ def command(
     reference: ReferenceOption = None,
     tilts: TiltsOption = None,
     halves: HalvesOption = None,
+    mask: MaskOption = None,
     std: Annotated[
         Path | None,
         typer.Option("--std", metavar="SPREAD", help="Spread of one of the volumes, written by average or reconstruct."),
@@ -73,12 +75,14 @@ def command(
     clock = RunClock()
     if metric and reference is None:
         raise UsageError("--metric compares with a reference: give --reference too")
-    inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts, std) if path is not None)]
+    if mask is not None and halves is None:
+        raise UsageError("--mask is for two halves: give --halves")
+    inputs = [*volumes, *(halves or ()), *(path for path in (reference, tilts, std, mask) if path is not None)]
     _refuse_output(output, inputs, overwrite)
     measured = [path for path in volumes if reference is None or path.resolve() != reference.resolve()]
     _refuse_twice(measured, reference)
     question = Question(
-        measured, reference, tilts, halves, unseen_views, metric, intensity_fit, projector, projector_opt, device, reading
+        measured, reference, tilts, halves, mask, unseen_views, metric, intensity_fit, projector, projector_opt, device, reading
     )  # fmt: skip
     place = _place_of(std_of, std, [*([reference] if reference else []), *measured])
     with _claimed(output, overwrite) as partial:

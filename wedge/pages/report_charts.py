@@ -42,7 +42,7 @@ def correlation_charts(measured: Sequence[Measured], voxel_size_angstrom: float 
             lines = [line(label, curve.x, curve.series[region]) for label, curve in having if region in curve.series]
             threshold = having[0][1].series.get(HALF_BIT if region == "whole" else f"{HALF_BIT}-{region}")
             lines += [line(HALF_BIT, having[0][1].x, threshold, "dashed")] if threshold else []
-            charts.append(_correlation(f"{name.upper()}, {region_text(region)}", lines, voxel_size_angstrom))
+            charts.append(correlation_chart(f"{name.upper()}, {region_text(region)}", lines, voxel_size_angstrom))
     return tuple(charts)
 
 
@@ -51,26 +51,11 @@ def region_text(region: str) -> str:
     return {"whole": "whole", "cone": "measured cone", "wedge": "missing wedge"}.get(region, f"along {region}")
 
 
-def _correlation(title: str, lines: Sequence[Line], voxel_size_angstrom: float | None) -> Chart:
-    label = frequency_label(voxel_size_angstrom)
-    return Chart(title, label, "correlation", tuple(lines), (0.0, 0.5), _CORRELATION_RANGE, (FIXED, AGAINST_TRUTH))
-
-
-def halves_chart(curve: Curve, voxel_size_angstrom: float | None) -> tuple[Chart, ...]:
-    """Return the shell correlation of two halves: whole, cone and wedge, and by direction, each with its threshold."""
-    regions = [region for region in curve.series if not region.startswith(HALF_BIT)]
-    groups = [[each for each in regions if len(each) > 1], [each for each in regions if len(each) == 1]]
-    charts = []
-    for title, group in zip(("Shell correlation of the halves", "Shell correlation of the halves by direction"), groups, strict=True):
-        lines = []
-        for colour, region in enumerate(group):
-            name, words = HALF_BIT if region == "whole" else f"{HALF_BIT}-{region}", region_text(region)
-            lines.append(line(words, curve.x, curve.series[region], colour=colour))
-            lines += [line(f"{HALF_BIT}, {words}", curve.x, curve.series[name], "dashed", colour)] if name in curve.series else []
-        label = frequency_label(voxel_size_angstrom)
-        if group:
-            charts.append(Chart(title, label, "correlation", tuple(lines), (0.0, 0.5), _CORRELATION_RANGE, (FIXED,)))
-    return tuple(charts)
+def correlation_chart(
+    title: str, lines: Sequence[Line], voxel_size_angstrom: float | None, marks: tuple[tuple[float, str], ...] = (FIXED, AGAINST_TRUTH)
+) -> Chart:
+    """Return a chart of correlations over frequency, with its thresholds."""
+    return Chart(title, frequency_label(voxel_size_angstrom), "correlation", tuple(lines), (0.0, 0.5), _CORRELATION_RANGE, marks)
 
 
 def slice_charts(measured: Sequence[Measured], units: Mapping[str, str]) -> tuple[Chart, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from wedge.contracts import Curve
 from wedge.evaluate import Evaluation
-from wedge.halves_fsc import first_crossing
+from wedge.fourier import first_crossing
 from wedge.pages.report_charts import AGAINST_TRUTH, FIXED, HALF_BIT, is_correlation, region_text
 from wedge.pages.report_data import Measured, Row, Table
 
@@ -39,7 +39,7 @@ def resolution_of(
     if limit is None:
         return None
     excess: NDArray[np.float64] = np.asarray(curve.series[region], dtype=float) - np.asarray(limit, dtype=float)
-    frequency = first_crossing(np.asarray(curve.x, dtype=float), excess, 1 / min(shape))
+    frequency = first_crossing(curve.x, excess.tolist(), 1 / min(shape))
     return (voxel_size_angstrom or 1.0) / frequency if frequency else None
 
 
