@@ -41,6 +41,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_volume(folder / "even.zarr", truth + 0.1 * noise[2], **known)
     write_volume(folder / "odd.zarr", truth + 0.1 * noise[3], **known)
     write_volume(folder / "small.zarr", truth[:8], **known)
+    mask = np.zeros(SHAPE)
+    mask[4:-4, 3:-3, 5:-5] = 1
+    write_volume(folder / "mask.zarr", mask, voxel_size_angstrom=7.0)
     geometry = TiltGeometry(ANGLES, (SHAPE[1], SHAPE[2]), SHAPE, pixel_size_angstrom=7.0)
     projector = TorchProjector(geometry, TorchProjectorOptions(cache=False), torch.device("cpu"))
     with store.create_tilts(folder / "tilts.zarr", geometry) as writer:
@@ -86,6 +89,23 @@ def test_figures_are_those_of_evaluate(files: Path, wedge) -> None:
     assert data["spread"]
     for title in ("Resolution", "Two independent halves", "Quality along y", "Uncertainty", "Views: measured and predicted"):
         assert f">{title}</h2>" in page
+
+
+def test_halves_within_a_mask(files: Path, wedge) -> None:
+    pair = ["--halves", "even.zarr", "odd.zarr", "--mask", "mask.zarr"]
+    done = wedge("report", "even.zarr", *pair, "-o", files / "r.html")
+    assert done.code == 0, done.err
+    halves = json.loads(wedge("evaluate", *pair, "--json").out)["halves"]["values"]
+    data = data_of((files / "r.html").read_text())
+    shown = {figure["name"]: dict(zip(figure["columns"], figure["values"], strict=True)) for figure in data["figures"]}
+    assert shown["mean correlation"]["within the mask, corrected"] == halves["halves.corrected"]
+    assert shown["mean correlation"]["within the mask, corrected, missing wedge"] == halves["halves.corrected.wedge"]
+    assert shown["resolution at half-bit"]["within the mask"] == halves["halves.masked-whole-resolution-half-bit-angstrom"]
+    assert shown["resolution at 0.143"]["made by the mask"] is None
+    titles = [chart["options"]["title"] for chart in data["charts"]["halves"]]
+    assert titles[-1] == "Shell correlation of the halves within the mask"
+    told = wedge("report", "even.zarr", "--mask", "mask.zarr", "-o", files / "s.html")
+    assert (told.code, "give --halves" in told.error) == (2, True)
 
 
 def test_best_is_bold_in_both_directions(files: Path, wedge) -> None:
