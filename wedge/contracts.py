@@ -193,7 +193,12 @@ class MetricResult:
 
 
 class SliceMetric(Protocol):
-    """A number for each y-slice. Built as ``(options)``; the evaluator averages and keeps the series."""
+    """A number for each y-slice. Built as ``(options)``; the evaluator averages and keeps the series.
+
+    A metric of either scope may also have ``unit``, of its values, and ``ideal``, the value that is right where more is worse as well.
+    Further values, ``metric.name``, are of its unit and better in its direction, but for names that begin with ``resolution-``, which end
+    in their unit and are better the lower.
+    """
 
     scope: Literal["slice"]
     better: Literal["higher", "lower"]

@@ -1,6 +1,7 @@
 """Compare a volume with a reference: fit intensities once, stream both by slabs through the metrics, and state what was done."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -14,6 +15,8 @@ from wedge.errors import InputError, PluginError
 from wedge.intensity import FitKind, IntensityFit, common_shape, correlation_of, fit_intensities, fit_notes, refuse_not_finite
 from wedge.slabs import chunk_rows, read_slices, slab_ranges
 
+_PLAIN = re.compile(r"\.[a-z]+$")
+"""Of a metric's further values those named by one word are worth a look; bands and resolutions only on request."""
 Progress = Callable[[int], None]
 """Told after each slab how many rows were done."""
 
@@ -190,6 +193,14 @@ def _collect(evaluation: Evaluation, name: str, result: MetricResult) -> None:
         evaluation.curves[name] = result.curve
     if result.note:
         evaluation.notes[name] = result.note
+
+
+def headline_names(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Return the names of the values that a short table shows, in their order."""
+    names = dict.fromkeys(name for evaluation in evaluations for name in evaluation.values)
+    return [
+        name for name in names if "." not in name or _PLAIN.search(name) or any(name in e.notes or name in e.per_slice for e in evaluations)
+    ]
 
 
 def merged(first: Evaluation, second: Evaluation) -> Evaluation:

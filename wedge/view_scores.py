@@ -1,7 +1,7 @@
 """The evaluation of a volume by views alone: those that it has not seen first, and one score to rank volumes by."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from wedge.contracts import Curve, Projector
 from wedge.data import TiltSeries, Volume
 from wedge.evaluate import Evaluation, Progress
-from wedge.held_out import ViewErrors, errors_of, measured_noise, predict_views, unseen_views
+from wedge.held_out import ViewErrors, Views, errors_of, measured_noise, predict_views, unseen_views
 from wedge.intensity import IntensityFit
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def evaluate_views(
     unseen: Sequence[int] | None = None,
     device: torch.device | str = "cpu",
     on_progress: Progress | None = None,
+    on_views: "Callable[[Volume, Views, NDArray[np.bool_]], None] | None" = None,
 ) -> Evaluation:
     """Score a volume by the views of a series, seen and unseen apart.
 
@@ -38,6 +39,8 @@ def evaluate_views(
         Built for `wedge.agreement.agreement_geometry`.
     places, unseen
         See `wedge.held_out.unseen_views`.
+    on_views
+        Called with the volume, what it predicts beside what was measured, and which views it has not seen: for whoever wants to look.
 
     Returns
     -------
@@ -53,6 +56,8 @@ def evaluate_views(
     hidden = unseen_views(volume, tilts, places, unseen)
     noise = measured_noise(tilts)
     views = predict_views(volume, tilts, projector, device=device, on_progress=on_progress)
+    if on_views is not None:
+        on_views(volume, views, hidden)
     errors = errors_of(views, tilts, hidden, float(noise["power"]))
     groups = view_groups(errors)
     values = {SCORE: score_of(errors)}

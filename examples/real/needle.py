@@ -1,4 +1,4 @@
-"""From the raw needle series, as the microscope wrote it, to an aligned import, a reconstruction, its quality, and an MRC volume.
+"""From the raw needle series, as the microscope wrote it, to an aligned import, a reconstruction, its quality, a report, and an MRC volume.
 
     python examples/real/needle.py [RAW.mrc] [-o DIR] [--passes N]
 
@@ -42,10 +42,12 @@ def main() -> None:
     wedge("reconstruct", out / "aligned.zarr", "-o", out / "fit.zarr", *seen, "--passes", args.passes, again)
     volumes = [out / "fbp.zarr", out / "fit.zarr"]
     print(wedge("evaluate", *volumes, "--tilts", out / "aligned.zarr", "--picture", out / "quality.png", again))
+    report = ["--title", "Needle: FBP and fit", "-o", out / "needle.html", again]
+    wedge("report", out / "fbp.zarr", out / "fit.zarr", out / "before.zarr", "--tilts", out / "aligned.zarr", *report)
     wedge("export", out / "fit.zarr", "-o", out / "fit.mrc", again)
     titles = {"FBP, not aligned": "before", "FBP, aligned": "fbp", "fit, aligned": "fit"}
     comparison_picture([(title, store.open_volume(out / f"{name}.zarr")) for title, name in titles.items()], out / "needle.png")
-    print(f"pictures: {out / 'needle.png'}, {out / 'quality.png'}; volume: {out / 'fit.mrc'}")
+    print(f"report: {out / 'needle.html'}; pictures: {out / 'needle.png'}, {out / 'quality.png'}; volume: {out / 'fit.mrc'}")
 
 
 if __name__ == "__main__":

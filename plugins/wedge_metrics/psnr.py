@@ -19,6 +19,7 @@ class Psnr:
 
     scope = "volume"
     better = "higher"
+    unit = "dB"
 
     def __init__(self, options: object = None) -> None:
         """Take no options."""

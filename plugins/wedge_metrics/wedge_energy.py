@@ -20,6 +20,7 @@ class WedgeEnergy:
 
     scope = "volume"
     better = "higher"
+    ideal = 1.0
 
     def __init__(self, options: object = None) -> None:
         """Take no options."""

@@ -64,7 +64,7 @@ def test_outputs_are_what_their_names_say(done):
 def test_commands_are_told_as_a_user_would_type_them(done):
     folder, told = done
     lines = [line.split("] wedge ", 1)[1] for line in told.stderr.splitlines() if "] wedge " in line]
-    assert [line.split()[0] for line in lines] == ["simulate-spheres", "fbp", "reconstruct", "reconstruct", "average", "evaluate"]
+    assert [line.split()[0] for line in lines] == ["simulate-spheres", "fbp", "reconstruct", "reconstruct", "average", "evaluate", "report"]
     assert all(str(folder) in line for line in lines)
 
 
@@ -79,6 +79,13 @@ def test_picture_is_a_png_of_a_size_to_look_at(done):
     assert 1000 < width < 3000
     assert 400 < height < 3000
     assert float(picture[..., :3].std()) > 0.05
+
+
+def test_report_shows_truth_and_methods(done):
+    folder, told = done
+    page = (folder / "demo.html").read_text()
+    assert '"labels":["volume","fbp","seed-0","seed-1","average"]' in page
+    assert json.loads(told.stdout)["report"] == str(folder / "demo.html")
 
 
 def test_existing_results_are_kept(done, wedge):
@@ -125,7 +132,7 @@ def test_table_has_its_columns_and_rows(done, wedge, monkeypatch):
     # A table that lines up.
     assert len({len(line) for line in (head, rule, *rows)}) == 1
     assert [cell.strip() for cell in rows[3].strip("|").split("|")][-2:] == ["4.5", "3"]
-    assert told.out.endswith(f"picture: {folder / 'demo.png'}\n")
+    assert told.out.endswith(f"picture: {folder / 'demo.png'}\nreport: {folder / 'demo.html'}\n")
 
 
 def test_every_step_may_replace_what_is_there(done, wedge, monkeypatch):

@@ -46,6 +46,7 @@ COMMANDS = {
     "plan": ("wedge.cli.plan", "Tell what a reconstruction will take."),
     "average": ("wedge.cli.average", "Average volumes, and tell their spread."),
     "evaluate": ("wedge.cli.evaluate", "Measure volumes against a reference or a tilt series."),
+    "report": ("wedge.cli.report", "Show volumes side by side in one file for the browser."),
     "export": ("wedge.cli.export", "Write a volume in a foreign format."),
     "picture": ("wedge.cli.picture", "Draw orthoslices and power spectra of volumes as a PNG."),
     "view": ("wedge.cli.view", "Show volumes in napari, neuroglancer, ChimeraX or 3dmod."),

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from wedge.cli.common import Advance
     from wedge.data import TiltSeries, Volume
     from wedge.evaluate import Evaluation
+    from wedge.held_out import Views
     from wedge.registry import Resolved
+
+OnViews = Callable[["Volume", "Views", "np.ndarray | None"], None]
+"""Given a volume, its views beside the measured ones, and which of them it has not seen; None where nobody says."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Comparison:
     intensity_fit: Literal["affine", "none"]
     device: torch.device
     unseen: Sequence[int] | None = None
+    on_views: OnViews | None = None
 
     @property
     def passes(self) -> int:
@@ -36,7 +42,8 @@ class Comparison:
         """Return all that is found of one volume."""
         from functools import reduce
 
-        from wedge.evaluate import evaluate, merged
+        from wedge.evaluate import Evaluation, evaluate, merged
+        from wedge.intensity import IntensityFit
 
         found = []
         if self.truth is not None:
@@ -50,22 +57,27 @@ class Comparison:
             )  # fmt: skip
         if self.series is not None and self.projector is not None:
             found += self._by_views(volume, self.series, self.projector, advance)
-        return reduce(merged, found)
+        return reduce(merged, found) if found else Evaluation(volume.name, "", IntensityFit("none"))
 
     def _by_views(self, volume: Volume, series: TiltSeries, projector: Resolved, advance: Advance) -> list[Evaluation]:
         from wedge.agreement import agreement_geometry, evaluate_tilts
         from wedge.formats.views import places_in_stack
+        from wedge.held_out import predict_views
         from wedge.view_scores import evaluate_views
 
         built = projector.build(agreement_geometry(volume, series), self.device)
         try:
             whole = evaluate_tilts(volume, series, built, intensity_fit=self.intensity_fit, device=self.device, on_progress=advance)
             if volume.tilt_angles_deg is None and self.unseen is None:
+                if self.on_views is not None:
+                    self.on_views(volume, predict_views(volume, series, built, device=self.device), None)
                 advance(int(volume.array.shape[1]))
                 note = "nobody says which views it was made from: name those that it has not seen by --unseen-views, or none"
                 return [replace(whole, notes=whole.notes | {"": note})]
             places = places_in_stack(series.array)
-            views = evaluate_views(volume, series, built, places, unseen=self.unseen, device=self.device, on_progress=advance)
+            views = evaluate_views(
+                volume, series, built, places, unseen=self.unseen, device=self.device, on_progress=advance, on_views=self.on_views
+            )  # fmt: skip
             return [replace(views, intensity_fit=whole.intensity_fit), whole]
         finally:
             built.close()

@@ -12,7 +12,8 @@ from wedge.cli.common import JsonOption, OverwriteOption, emit
 from wedge.cli.steps import Cost, cost_of, run_step
 from wedge.errors import InputError, OutputExistsError
 
-_FILES = ("volume.zarr", "tilts.zarr", "fbp.zarr", "seed-0.zarr", "seed-1.zarr", "average.zarr", "spread.zarr", "demo.png", "demo.json")
+_STORES = ("volume.zarr", "tilts.zarr", "fbp.zarr", "seed-0.zarr", "seed-1.zarr", "average.zarr", "spread.zarr")
+_FILES = (*_STORES, "demo.png", "demo.html", "demo.json")
 _METHODS = (
     ("fbp.zarr", "FBP (ramp)"),
     ("seed-0.zarr", "network, seed 0"),
@@ -39,7 +40,7 @@ def command(
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Simulate hollow spheres, reconstruct them by FBP and twice by a network, average, evaluate, and draw the results."""
+    """Simulate hollow spheres, reconstruct them by FBP and twice by a network, average, evaluate, draw the results, and report on them."""
     present = [name for name in _FILES if (output / name).exists()]
     if present and not overwrite:
         raise OutputExistsError(f"output exists: {output / present[0]}; choose another folder with -o or give --overwrite")
@@ -53,9 +54,11 @@ def command(
     )
     rows = _rows(evaluation, costs)
     _draw(output)
-    result = {"shape": list(shape), "num_tilts": num_tilts, "rows": rows, "picture": str(output / "demo.png")}
+    _report(output)
+    result = {"shape": list(shape), "num_tilts": num_tilts, "rows": rows}
+    result |= {"picture": str(output / "demo.png"), "report": str(output / "demo.html")}
     (output / "demo.json").write_text(json_module.dumps(result | {"evaluation": evaluation}, indent=1))
-    emit(result, as_json=json, text=f"{format_table(rows)}\n\npicture: {output / 'demo.png'}")
+    emit(result, as_json=json, text=f"{format_table(rows)}\n\npicture: {output / 'demo.png'}\nreport: {output / 'demo.html'}")
 
 
 def _run_pipeline(output: Path, shape: tuple[int, int, int], num_tilts: int, passes: float | None, seed: int) -> dict[str, Cost]:
@@ -99,6 +102,13 @@ def format_table(rows: list[dict[str, Any]]) -> str:
         lines.append([row["method"], *values, f"{row['seconds']:.1f}", f"{row['peak_memory_bytes'] / 2**20:.0f}"])
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     return "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |" for line in lines)
+
+
+def _report(output: Path) -> None:
+    spread = ["--std", output / "spread.zarr", "--std-of", output / "average.zarr"]
+    compared = [*(output / name for name, _ in _METHODS), "--reference", output / "volume.zarr"]
+    told = ["--title", "Hollow spheres: truth, FBP and two fits", "--overwrite", "--json"]
+    run_step("report", *compared, *spread, "-o", output / "demo.html", *told, step="report")
 
 
 def _draw(output: Path) -> None:

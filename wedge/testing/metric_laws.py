@@ -87,6 +87,7 @@ class MetricLaws:
         metric = self.make()
         assert metric.scope in ("slice", "volume")
         assert metric.better in ("higher", "lower")
+        assert isinstance(getattr(metric, "unit", ""), str)
 
     @pytest.mark.parametrize("device", _DEVICES)
     def test_value_is_finite(self, device: str) -> None:
@@ -105,6 +106,8 @@ class MetricLaws:
         assert self.is_worse(bad, than=good)
         if self.identity is not None:
             assert best == pytest.approx(self.identity, rel=1e-6)
+        # What a report takes for right.
+        assert best == pytest.approx(getattr(self.make(), "ideal", best), rel=1e-6)
 
     @pytest.mark.parametrize("slab_rows", [1, 5, 21])
     def test_result_does_not_depend_on_slab_height(self, slab_rows: int) -> None:

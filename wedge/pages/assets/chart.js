@@ -1,6 +1,6 @@
 // Line charts in SVG, read by eye, mouse, keyboard, in print and as a table. Needs svg.js.
 //   new Wedge.Chart(container, {title, xLabel, yLabel, yLog, xRange, yRange, marks: [{y | x, label}]})
-//     .show([{name, x: [], y: [], style: "line" | "points" | "dashed"}])   nulls are gaps
+//     .show([{name, x: [], y: [], style: "line" | "points" | "dashed", colour: 0}])   nulls are gaps; of one colour is what belongs together
 "use strict";
 
 var Wedge = window.Wedge || {};
@@ -18,7 +18,7 @@ Wedge.Chart = class {
   }
 
   show(series) {
-    this._series = series.map((each) => ({ style: "line", ...each }));
+    this._series = series.map((each, place) => ({ style: "line", colour: place, ...each }));
     this._steps = [...new Set(this._series.flatMap((each) => Array.from(each.x)))].sort((a, b) => a - b);
     this._writeLegend();
     if (this._details.open) this._writeTable();
@@ -112,7 +112,7 @@ Wedge.Chart = class {
     const clip = Wedge.svg("clipPath", { id });
     clip.append(Wedge.svg("rect", { x: left - 6, y: frame.top - 6, width: frame.right - left + 12, height: frame.bottom - frame.top + 12 }));
     const drawn = Wedge.svg("g", { "clip-path": `url(#${id})` });
-    this._series.forEach((series, index) => this._drawSeries(drawn, series, index));
+    this._series.forEach((series) => this._drawSeries(drawn, series, series.colour));
     this._cursor = Wedge.svg("g", {});
     this._svg.replaceChildren(clip, this._axes(frame, x, yTicks, labels), drawn, this._drawMarks(frame), this._cursor);
     this._read(this._at);
@@ -174,7 +174,8 @@ Wedge.Chart = class {
   _writeLegend() {
     this._legend.replaceChildren();
     if (this._series.length < 2 && !(this._series[0] && this._series[0].name)) return;
-    this._series.forEach((series, index) => {
+    this._series.forEach((series) => {
+      const index = series.colour;
       const item = this._legend.appendChild(document.createElement("li"));
       const swatch = Wedge.svg("svg", { viewBox: "0 0 34 14", "aria-hidden": "true" });
       const colour = this._colour(index);
@@ -197,11 +198,11 @@ Wedge.Chart = class {
     }
     const frame = this._frame;
     this._cursor.append(Wedge.svg("line", { x1: frame.x(x), x2: frame.x(x), y1: frame.top, y2: frame.bottom, class: "guide" }));
-    const parts = this._series.flatMap((series, index) => {
+    const parts = this._series.flatMap((series) => {
       const value = series.y[Array.from(series.x).indexOf(x)];
       if (value === undefined) return [];
       if (this._drawable(value)) {
-        this._cursor.append(Wedge.svg("circle", { cx: frame.x(x), cy: frame.y(value), r: 4, fill: this._colour(index), stroke: "var(--bg)" }));
+        this._cursor.append(Wedge.svg("circle", { cx: frame.x(x), cy: frame.y(value), r: 4, fill: this._colour(series.colour), stroke: "var(--bg)" }));
       }
       return [`${series.name || this.options.yLabel} ${Wedge.numberText(value)}`];
     });
@@ -218,6 +219,8 @@ Wedge.Chart = class {
     const scroll = make("div", this._details);
     scroll.className = "table-scroll";
     scroll.tabIndex = 0;
+    scroll.setAttribute("role", "region");
+    scroll.setAttribute("aria-label", `values of ${this.options.title || this.options.yLabel}`);
     const table = make("table", scroll);
     make("caption", table, `${this.options.title} (${this.options.yLabel})`);
     const head = make("tr", make("thead", table));
