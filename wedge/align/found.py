@@ -31,6 +31,8 @@ class Alignment:
         For each pixel size: binning, rounds, error at first and last.
     with_density
         How far views and density moved together, and how far that is known, see `wedge.align.with_density`; None where they did not.
+    before_density
+        What was applied before that; None where nothing came after.
     """
 
     transforms: ViewTransforms
@@ -42,6 +44,12 @@ class Alignment:
     found: ViewTransforms
     levels: list[dict[str, Any]] = field(default_factory=list)
     with_density: dict[str, Any] | None = None
+    before_density: ViewTransforms | None = None
+
+    @property
+    def matched(self) -> ViewTransforms:
+        """The transforms that matching alone would apply."""
+        return self.transforms if self.before_density is None else self.before_density
 
     def summary(self) -> dict[str, Any]:
         """Return plain data for a record."""

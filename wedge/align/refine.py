@@ -2,6 +2,7 @@
 
 At each pixel size: warp the views by the transforms so far, predict each from the others (`wedge.align.predict`), find how far each must
 move (`wedge.align.match`), move. A round counts only if the held-out error falls; if it rises, half the step is tried from the best so far.
+At last views and density move together (`wedge.align.with_density`).
 """
 
 from collections.abc import Callable
@@ -234,6 +235,7 @@ class _Search:
     def together(self, before: Alignment, refined: Refined) -> Alignment:
         """Return an alignment after views and density have moved together, unless the held-out error clearly speaks against that."""
         error = self._error(refined.transforms.scaled(1 / self.level.binning))
+        before = replace(before, before_density=before.transforms)
         told, reason = refined.told, f"{before.reason}; {refined.reason}"
         if refined.applied and clearly_better(before.error_after if before.applied else before.error_before, error):
             return replace(
