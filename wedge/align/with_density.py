@@ -1,10 +1,11 @@
 """Refinement of an alignment together with the density: shifts that neighbouring views share, and what noise hid from the matching.
 
 Rounds on one pixel size, then on half of it: measure where the density is, let views and density move together (`wedge.align.joint`), then
-go along the few slow modes by Newton's method, as far as the misfit falls. What counts in the end is by how much the views move, against
-how far that is known and against a tenth of a pixel.
+go along the few slow modes by Newton's method. What counts in the end is by how much the views move, against how far that is known and
+against a tenth of a pixel.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +21,14 @@ from wedge.geometry import TiltGeometry
 
 Say = Callable[[str], None]
 
-_WIDEST = 96  # pixels of the finest level: each round solves for the density some three hundred times
+_WIDEST, _MOST_VOXELS = 96, 2**18  # of the finest level: each round solves for the density some three hundred times
 _LEAST_WIDTH = 24
 _ROTATION_ROWS = 24
 _ROUNDS = 8
 _ENOUGH_PIXELS = 0.03
 _LONGEST_STEP_PIXELS = 1.5
 _HALVINGS = 3
+_HIGHER = 1.25  # what rounding makes of a misfit, where views have little noise, is less
 _SIGNIFICANT, _SIGNIFICANT_SLOW = 2.0, 3.0
 
 
@@ -101,9 +103,9 @@ def refine_with_density(
 
 
 def _binnings(geometry: TiltGeometry) -> list[int]:
-    """Return the pixel sizes, the coarser first: the finest leaves 96 pixels of width at most."""
+    """Return the pixel sizes, the coarser first: the finest leaves 96 pixels of width and 64 cubed voxels at most."""
     finest = 1
-    while geometry.detector_shape[1] / finest > _WIDEST:
+    while geometry.detector_shape[1] / finest > _WIDEST or math.prod(geometry.volume_shape) / finest**3 > _MOST_VOXELS:
         finest *= 2
     rows, columns = (size // (2 * finest) for size in geometry.detector_shape)
     return [2 * finest, finest] if min(columns, 3 * rows) >= _LEAST_WIDTH else [finest]
@@ -134,7 +136,7 @@ class _Rounds:
             self._joint.look(current)
             current, misfit = self._lower(current, self._step(current), self._joint.misfit(current))
             along, self._spread = self._joint.slow_step(current, self._modes)
-            current, _ = self._lower(current, _shorter(self._sum(along)), misfit)
+            current, _ = self._lower(current, _all_shorter(self._sum(along)), misfit)
             if self._length(current.then(before, -1.0)) < _ENOUGH_PIXELS:
                 break
         moved = self._length(current.then(start, -1.0)) * self._binning
@@ -146,12 +148,12 @@ class _Rounds:
         return _shorter(found.gauge_fixed(self._angles).without_lean(self._angles))
 
     def _lower(self, current: ViewTransforms, step: ViewTransforms, misfit: float) -> tuple[ViewTransforms, float]:
-        """Return where a step leads, or half of it or a quarter, if the misfit is lower there; and the misfit."""
+        """Return where a step leads, or half of it or a quarter, unless the misfit is clearly higher there; and the misfit."""
         share = 1.0
         for _ in range(_HALVINGS):
             tried = current.then(step, share).gauge_fixed(self._angles)
             there = self._joint.misfit(tried)
-            if there < misfit:
+            if there < _HIGHER * misfit:
                 return tried, there
             share /= 2
         return current, misfit
@@ -174,6 +176,7 @@ class _Rounds:
         at = found.scaled(1 / self._binning)
         moves = at.then(start.scaled(1 / self._binning), -1.0).gauge_fixed(self._angles)
         slow = self._slow_part(moves)
+        speaks_against = self._joint.misfit(at) > _HIGHER * self._joint.misfit(start.scaled(1 / self._binning))
         halves = [self._step(at, half) for half in (0, 1)]
         apart = halves[0].then(halves[1], -1.0)
         apart = apart.then(self._slow_part(apart), -1.0)
@@ -190,6 +193,8 @@ class _Rounds:
             "levels": levels,
         }
         words = f"with the density they move by {moved * self._binning:.2g} pixels rms more, known to {known * self._binning:.2g}"
+        if speaks_against:
+            return Refined(start, False, words + ", where views agree less with the density: left", told)
         if start.moves or moved >= max(least, _SIGNIFICANT * known):
             # What is resampled anyway goes where it most probably belongs.
             return Refined(found.gauge_fixed(self._angles), True, words, told)
@@ -197,6 +202,12 @@ class _Rounds:
             kept = start.then(slow.scaled(self._binning)).gauge_fixed(self._angles)
             return Refined(kept, True, words + "; of that only what changes slowly is taken", told)
         return Refined(start, False, words + ": too little", told)
+
+
+def _all_shorter(step: ViewTransforms) -> ViewTransforms:
+    """Return a step of the same shape whose longest move is 3 pixels at most."""
+    longest = float(np.abs(step.dx_pixels).max())
+    return step.scaled(min(1.0, 2 * _LONGEST_STEP_PIXELS / max(longest, 1e-12)))
 
 
 def _shorter(step: ViewTransforms) -> ViewTransforms:
