@@ -12,6 +12,8 @@ from wedge.align.refine import AlignSettings, align
 from wedge.align.slow_modes import slow_modes
 from wedge.align.transforms import ViewTransforms
 from wedge.align.with_density import Refined, refine_with_density
+from wedge.data import TiltSeries
+from wedge.geometry import TiltGeometry
 
 SMALL = (8, 24, 32)
 CPU = torch.device("cpu")
@@ -73,6 +75,15 @@ def test_what_is_moved_anyway_goes_where_it_most_probably_belongs(series, spoil,
     assert found.applied
     before, after = (made.then(each).gauge_fixed(angles).rms_shift() for each in (start, found.transforms))
     assert after < 0.6 * before
+
+
+@pytest.mark.parametrize(("count", "shape"), [(5, (4, 1, 24)), (9, (4, 3, 17))])
+def test_noise_alone_moves_nothing_however_thin(build_projector, count, shape):
+    geometry = TiltGeometry(tuple(np.linspace(-50, 50, count)), shape[1:], shape)
+    views = np.random.default_rng(9).normal(size=(count, *shape[1:])).astype(np.float32)
+    found = refined(TiltSeries(views, geometry), build_projector)
+    assert not found.applied
+    assert np.isfinite([found.told["moved_pixels"], found.told["precision_pixels"]]).all()
 
 
 def test_the_misfit_is_lowest_where_views_agree(series, build_projector):

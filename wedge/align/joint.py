@@ -102,8 +102,10 @@ class JointLevel:
         answers = [self._unexplained(column) for column in columns]
         curvature = np.array([[self._product(column, answer) for answer in answers] for column in columns])
         slope = np.array([self._product(column, rest) for column in columns])
-        covariance = np.linalg.inv((curvature + curvature.T) / 2)
-        return -covariance @ slope, np.sqrt(np.diag(covariance))
+        # Where views say nothing, nothing moves, and nothing is known.
+        own = (1e-6 * np.trace(curvature) / len(modes) + 1e-12) * np.eye(len(modes))
+        covariance = np.linalg.inv((curvature + curvature.T) / 2 + own)
+        return -covariance @ slope, np.sqrt(np.maximum(np.diag(covariance), 0.0))
 
     def _unexplained(self, views: torch.Tensor) -> torch.Tensor:
         """Return views less those of the most probable density."""
@@ -135,7 +137,7 @@ class _Equations:
         self._changes, self._weights = changes, weights
         normal = torch.einsum("iytx,jytx,ytx->tij", changes, changes, weights.expand_as(changes[0])).double()
         size = torch.diagonal(normal, dim1=1, dim2=2)
-        own = torch.diag_embed(1e-6 * size + 1e-9 * size.max().clamp_min(1e-30))
+        own = torch.diag_embed(1e-6 * size + 1e-9 * size.max() + 1e-12)
         self._inverse = torch.linalg.inv(normal + own).float()
 
     def solve(self, views: torch.Tensor) -> torch.Tensor:

@@ -82,8 +82,8 @@ def refine_with_density(
     rotation
         Whether views may turn.
     least_move_pixels
-        What moves less, in root mean square over views, is left as it is; in given pixels, or in those of the finest level if these are
-        larger.
+        What moves less, in root mean square over views, is left as it is; in pixels of the finest level, which are never smaller than those
+        given.
     say
         Told how it goes.
     """
@@ -117,6 +117,7 @@ class _Rounds:
     def __init__(self, level: Level, build_projector: BuildProjector, device: torch.device, rotation: bool) -> None:
         self._binning, self._angles = level.binning, level.geometry.tilt_angles_deg
         self._rotation = rotation and level.views.shape[0] >= _ROTATION_ROWS
+        self._num_rows = level.views.shape[0]
         self._arm = max(level.views.shape[0], level.views.shape[2]) / 4
         self._projector = build_projector(level.geometry, device)
         self._joint = JointLevel(level.views, level.geometry, self._projector)
@@ -135,8 +136,9 @@ class _Rounds:
             before = current
             self._joint.look(current)
             current, misfit = self._lower(current, self._step(current), self._joint.misfit(current))
-            along, self._spread = self._joint.slow_step(current, self._modes)
-            current, _ = self._lower(current, _all_shorter(self._sum(along)), misfit)
+            if self._modes:
+                along, self._spread = self._joint.slow_step(current, self._modes)
+                current, _ = self._lower(current, _all_shorter(self._sum(along)), misfit)
             if self._length(current.then(before, -1.0)) < _ENOUGH_PIXELS:
                 break
         moved = self._length(current.then(start, -1.0)) * self._binning
@@ -163,6 +165,8 @@ class _Rounds:
         return ViewTransforms(dx, np.zeros_like(dx), np.zeros_like(dx))
 
     def _slow_part(self, moves: ViewTransforms) -> ViewTransforms:
+        if not self._modes:
+            return ViewTransforms.identity(len(self._angles))
         modes = np.stack([mode.dx_pixels for mode in self._modes], axis=1)
         return self._sum(np.asarray(np.linalg.lstsq(modes, moves.dx_pixels, rcond=None)[0], dtype=np.float64))
 
@@ -183,7 +187,6 @@ class _Rounds:
         # A mode of one step is half a pixel.
         slow_known = float(np.sqrt(np.sum(np.square(0.5 * self._spread))))
         known = float(np.hypot(self._length(apart) / 2, slow_known))
-        least = max(least_move_pixels / self._binning, least_move_pixels)
         moved, moved_slowly = self._length(moves), self._length(slow)
         told = {
             "moved_pixels": round(moved * self._binning, 4),
@@ -195,10 +198,12 @@ class _Rounds:
         words = f"with the density they move by {moved * self._binning:.2g} pixels rms more, known to {known * self._binning:.2g}"
         if speaks_against:
             return Refined(start, False, words + ", where views agree less with the density: left", told)
-        if start.moves or moved >= max(least, _SIGNIFICANT * known):
+        if self._num_rows < 2:
+            return Refined(start, False, words + ", which one row cannot tell: left", told)
+        if start.moves or moved >= max(least_move_pixels, _SIGNIFICANT * known):
             # What is resampled anyway goes where it most probably belongs.
             return Refined(found.gauge_fixed(self._angles), True, words, told)
-        if moved_slowly >= max(least, _SIGNIFICANT_SLOW * slow_known):
+        if moved_slowly >= max(least_move_pixels, _SIGNIFICANT_SLOW * slow_known):
             kept = start.then(slow.scaled(self._binning)).gauge_fixed(self._angles)
             return Refined(kept, True, words + "; of that only what changes slowly is taken", told)
         return Refined(start, False, words + ": too little", told)
