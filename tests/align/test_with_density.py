@@ -52,7 +52,18 @@ def test_an_error_that_neighbours_share_is_found(series, spoil, build_projector)
     found = refined(spoil(series, error, 4.0), build_projector)
     assert found.applied
     assert rms_x(error, angles) > 0.9
-    assert rms_x(error.then(found.transforms), angles) < 0.25
+    assert rms_x(error.then(found.transforms), angles) < 0.1
+    assert found.told["moved_slowly_pixels"] > 0.9
+    assert 0 < found.told["precision_of_slow_pixels"] < 0.1
+
+
+def test_a_step_of_newton_takes_back_most_of_a_slow_error_and_tells_how_far_it_is_known(series, spoil, build_projector):
+    angles = series.geometry.tilt_angles_deg
+    level, none = joint_level(spoil(series, slow_error(angles, 0.5), 4.0), build_projector), ViewTransforms.identity(15)
+    level.look(none)
+    along, known = level.slow_step(none, [slow_error(angles, 0.5)])
+    assert -1.2 < along[0] < -0.5
+    assert 0 < known[0] < 0.2
 
 
 def test_an_aligned_series_is_left_alone_with_noise_and_without(series, spoil, build_projector):
