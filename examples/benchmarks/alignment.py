@@ -4,7 +4,8 @@
 
 Every view of a series is shifted by up to 5 pixels along x and y and turned by up to 1 degree, at random; white noise comes after. Errors
 are root mean squares over views, less the translation of the specimen that explains most of them; one column of the rotation leaves out
-what a lean of the specimen explains as well. PSNR is of a filtered backprojection, its specimen moved back to where the truth has it.
+what a lean of the specimen explains as well. ``matched`` is ``wedge align --matching-only``. PSNR is of a filtered backprojection, its
+specimen moved back to where the truth has it.
 """
 
 import argparse
@@ -18,14 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 from casefolder import Case
-from commands import table, wedge, write_results
+from commands import table, write_results
 
 from wedge import store
 from wedge.align.refine import align
-from wedge.align.resample import write_moved
+from wedge.align.resample import moved_series
 from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
 from wedge.data import TiltSeries
+from wedge.evaluate import evaluate
+from wedge.fbp import fbp
 from wedge.registry import Registry
 from wedge.slabs import read_sinograms
 
@@ -49,14 +52,24 @@ def random_moves(count: int, seed: int) -> ViewTransforms:
     return ViewTransforms(shifts[0], shifts[1], random.uniform(-LARGEST_DEG, LARGEST_DEG, count))
 
 
+def moved_back(found: ViewTransforms, made: ViewTransforms, angles: tuple[float, ...]) -> ViewTransforms:
+    """Return transforms that leave the specimen where the truth has it."""
+    total = made.then(found)
+    fixed = total.gauge_fixed(angles)
+    none = np.zeros_like(found.rotation_deg)
+    return found.then(ViewTransforms(total.dx_pixels - fixed.dx_pixels, total.dy_pixels - fixed.dy_pixels, none), -1.0)
+
+
 def psnr(series: TiltSeries, moves: ViewTransforms, truth: Path, work: Path) -> float:
     """Return the PSNR of a filtered backprojection of a series, its views resampled by ``moves``."""
-    with store.create_tilts(work / "series.zarr", series.geometry, simulated=series.simulated, overwrite=True) as writer:
-        write_moved(series, moves, writer)
+    registry, path = Registry.load({"WEDGE_PLUGINS": ""}), work / "fbp.zarr"
+    geometry = series.geometry
+    with store.create_volume(path, geometry.volume_shape, tilt_angles_deg=geometry.tilt_angles_deg, overwrite=True) as writer:
+        fbp(moved_series(series, moves), writer, registry.resolve("projector", "torch").build, filter="hamming")
         writer.commit({})
-    wedge("fbp", work / "series.zarr", "-o", work / "fbp.zarr", "--filter", "hamming", "--overwrite")
-    told = wedge("evaluate", work / "fbp.zarr", "--reference", truth, "--metric", "psnr")
-    return round(float(told["volumes"][0]["values"]["psnr.volume"]), 2)
+    metrics = [("psnr", registry.resolve("metric", "psnr").build())]
+    told = evaluate(store.open_volume(path), store.open_volume(truth), metrics)
+    return round(float(told.values["psnr.volume"]), 2)
 
 
 def row(case: Case, snr: float | None, shaken: bool, seed: int, work: Path) -> dict[str, Any]:
@@ -69,19 +82,19 @@ def row(case: Case, snr: float | None, shaken: bool, seed: int, work: Path) -> d
     begun = time.perf_counter()
     found = align(series, projector.build, say=lambda note: print(note, file=sys.stderr))
     seconds = time.perf_counter() - begun
-    before, total = made.gauge_fixed(angles), made.then(found.transforms)
-    after = total.gauge_fixed(angles)
-    free = ViewTransforms(total.dx_pixels - after.dx_pixels, total.dy_pixels - after.dy_pixels, none.rotation_deg)
+    before, after = made.gauge_fixed(angles), made.then(found.transforms).gauge_fixed(angles)
+    stages = (("before", before), ("matched", made.then(found.matched).gauge_fixed(angles)), ("after", after))
     columns: dict[str, Any] = {"case": case.case, "SNR": "none" if snr is None else snr, "views": "moved" if shaken else "aligned"}
     for name, part in (("x", "dx_pixels"), ("y", "dy_pixels"), ("rotation", "rotation_deg")):
-        for label, moves in (("before", before), ("after", after)):
+        for label, moves in stages:
             columns[f"{name} {label}"] = round(float(np.sqrt(np.mean(getattr(moves, part) ** 2))), 3)
     columns["rotation after, less lean"] = round(after.without_lean(angles).rms_rotation(), 3)
     columns |= {"applied": "yes" if found.applied else "no"}
     columns |= {"held-out error before": round(found.error_before, 4), "after": round(found.error_after, 4)}
     columns["PSNR of aligned views"] = psnr(spoilt(whole, none, snr, seed), none, case.truth, work)
     columns["PSNR before"] = psnr(series, none, case.truth, work)
-    columns["PSNR after"] = psnr(series, found.transforms.then(free, -1.0), case.truth, work)
+    for label, moves in (("matched", found.matched), ("after", found.transforms)):
+        columns[f"PSNR {label}"] = psnr(series, moved_back(moves, made, angles), case.truth, work)
     return columns | {"seconds": round(seconds, 1)}
 
 

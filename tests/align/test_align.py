@@ -24,7 +24,7 @@ def test_random_moves_are_found(make_series, spoil, build_projector, snr, bound,
     series = make_series()
     angles = series.geometry.tilt_angles_deg
     moves = random_moves(len(angles), 105)
-    found = align(spoil(series, moves, snr), build_projector)
+    found = align(spoil(series, moves, snr), build_projector, AlignSettings(with_density=False))
     rest = left(moves, found.transforms, angles)
     assert found.applied
     assert found.error_after < found.error_before
@@ -45,7 +45,7 @@ def test_an_aligned_series_is_left_alone(make_series, spoil, build_projector):
 def test_the_moves_found_contain_no_translation_of_the_specimen(make_series, spoil, build_projector):
     series = make_series()
     angles = series.geometry.tilt_angles_deg
-    settings = AlignSettings(finest=2, rounds=3, rotation=False)
+    settings = AlignSettings(finest=2, rounds=3, rotation=False, with_density=False)
     found = align(spoil(series, random_moves(len(angles), 106, 2.0, 0.0)), build_projector, settings)
     assert found.transforms.moves
     again = found.transforms.gauge_fixed(angles)

@@ -84,7 +84,7 @@ def binnings(geometry: TiltGeometry, finest: int) -> list[int]:
     return found
 
 
-def make_level(views: torch.Tensor, geometry: TiltGeometry, binning: int) -> Level:
+def make_level(views: torch.Tensor, geometry: TiltGeometry, binning: int, offset: float | None = None) -> Level:
     """Return full-size views, mean and slow background removed, at pixels ``binning`` times as large.
 
     Parameters
@@ -93,6 +93,8 @@ def make_level(views: torch.Tensor, geometry: TiltGeometry, binning: int) -> Lev
         ``(y, tilt, x)``.
     geometry
         Of these views.
+    offset
+        What is removed instead, where the intensity of a ray that meets nothing is known.
     """
     ny, nx = (n // binning for n in geometry.detector_shape)
     cut = views[: ny * binning, :, : nx * binning]
@@ -101,7 +103,7 @@ def make_level(views: torch.Tensor, geometry: TiltGeometry, binning: int) -> Lev
     enough = replace(geometry, volume_shape=(nz * binning, max(geometry.volume_shape[1], binning), max(geometry.volume_shape[2], binning)))
     small = enough.binned(binning)
     box = small.with_volume((nz, ny, small.volume_shape[2]), small.voxel_size_in_pixels, small.volume_centre_pixels)
-    return Level(binning, without_background(means), box)
+    return Level(binning, without_background(means) if offset is None else means - offset, box)
 
 
 def without_background(views: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,11 @@
 
 At each pixel size: warp the views by the transforms so far, predict each from the others (`wedge.align.predict`), find how far each must
 move (`wedge.align.match`), move. A round counts only if the held-out error falls; if it rises, half the step is tried from the best so far.
+At last views and density move together (`wedge.align.with_density`).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,17 @@ import torch
 
 from wedge.align.acceleration import Acceleration
 from wedge.align.coarse import coarse_alignment
+from wedge.align.found import Alignment
 from wedge.align.levels import BuildProjector, Level, binnings, box_of, make_level, read_views
 from wedge.align.match import Agreement, Match, clearly_better
 from wedge.align.predict import predict_views
 from wedge.align.slow_modes import improve, slow_modes
 from wedge.align.transforms import ViewTransforms
 from wedge.align.warp import warp_views
+from wedge.align.with_density import Refined, refine_with_density
 from wedge.contracts import Projector
 from wedge.data import TiltSeries
+from wedge.fit.normalization import find_offset, sample_rows
 
 Say = Callable[[str], None]
 
@@ -51,6 +55,8 @@ class AlignSettings:
         Whether neighbours are correlated first, as a starting point to be tried beside the given one.
     least_move_pixels
         What moves less, in root mean square over views, is left as it is.
+    with_density
+        Whether views and density move together at last, see `wedge.align.with_density`.
     """
 
     max_shift_pixels: float = 16.0
@@ -59,54 +65,7 @@ class AlignSettings:
     rotation: bool = True
     coarse: bool = True
     least_move_pixels: float = 0.1
-
-
-@dataclass
-class Alignment:
-    """What the search found.
-
-    Parameters
-    ----------
-    transforms
-        In given pixels, gauge fixed; nothing moves where ``applied`` is false.
-    applied
-        Whether the gain is worth a resampling.
-    error_before, error_after
-        Held-out error at the finest level of the series as given and as aligned: power of measured less predicted views, over that of
-        the views.
-    precision_pixels
-        What a shift is uncertain by: half the root mean square by which two halves of the rows disagree.
-    reason
-        Why it was applied or not, in words.
-    found
-        The transforms that were found, applied or not.
-    levels
-        For each pixel size: binning, rounds, error at first and last.
-    """
-
-    transforms: ViewTransforms
-    applied: bool
-    error_before: float
-    error_after: float
-    precision_pixels: float
-    reason: str
-    found: ViewTransforms
-    levels: list[dict[str, Any]] = field(default_factory=list)
-
-    def summary(self) -> dict[str, Any]:
-        """Return plain data for a record."""
-        return {
-            "applied": self.applied,
-            "reason": self.reason,
-            "rms_shift_pixels": round(self.found.rms_shift(), 4),
-            "largest_shift_pixels": round(float(np.hypot(self.found.dx_pixels, self.found.dy_pixels).max()), 4),
-            "rms_rotation_deg": round(self.found.rms_rotation(), 4),
-            "held_out_error_before": round(self.error_before, 5),
-            "held_out_error_after": round(self.error_after, 5),
-            "precision_pixels": round(self.precision_pixels, 4),
-            "levels": self.levels,
-            "transforms": self.transforms.to_json(),
-        }
+    with_density: bool = True
 
 
 def align(
@@ -157,7 +116,15 @@ def align(
         say(f"binned by {binning}: {told['rounds']} rounds, held-out error {told['error_first']:.4g} -> {told['error_last']:.4g}")
     last = _Search(make_level(views, geometry, finest), build_projector, device)
     try:
-        return last.verdict(current, settings, levels)
+        found = last.verdict(current, settings, levels)
+        if not settings.with_density:
+            return found
+        offset = find_offset(sample_rows(tilts), tilts, "auto", "auto")[0]
+        rotation, least = settings.rotation, settings.least_move_pixels
+        refined = refine_with_density(
+            views, geometry, offset, found.transforms, build_projector, rotation=rotation, least_move_pixels=least, say=say
+        )
+        return last.together(found, refined)
     finally:
         last.close()
 
@@ -264,6 +231,21 @@ class _Search:
         applied, reason = _decide(found, before, after, precision, settings, self.level)
         kept = found if applied else ViewTransforms.identity(len(self._angles))
         return Alignment(kept, applied, before.error, after.error, precision, reason, found, levels)
+
+    def together(self, before: Alignment, refined: Refined) -> Alignment:
+        """Return an alignment after views and density have moved together, unless the held-out error clearly speaks against that."""
+        error = self._error(refined.transforms.scaled(1 / self.level.binning))
+        before = replace(before, before_density=before.transforms)
+        told, reason = refined.told, f"{before.reason}; {refined.reason}"
+        if refined.applied and clearly_better(before.error_after if before.applied else before.error_before, error):
+            return replace(
+                before, with_density=told | {"applied": False}, reason=f"{reason}, where the held-out error is {error:.4g}: left"
+            )
+        told = told | {"applied": refined.applied}
+        if not refined.applied:
+            return replace(before, with_density=told, reason=reason)
+        found = refined.transforms
+        return replace(before, transforms=found, found=found, applied=True, error_after=error, reason=reason, with_density=told)
 
 
 def _decide(

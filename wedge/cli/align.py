@@ -38,6 +38,9 @@ def command(
     ] = "auto",
     rounds: Annotated[int, typer.Option("--rounds", min=0, help="Rounds of matching at each binning, at most.")] = 30,
     rotation: Annotated[bool, typer.Option("--rotation/--no-rotation", help="Whether views may turn.")] = True,
+    with_density: Annotated[
+        bool, typer.Option("--with-density/--matching-only", help="Whether views and density move together at last.")
+    ] = True,
     projector: ProjectorOption = None,
     projector_opt: ProjectorOptOption = None,
     device: DeviceOption = "auto",
@@ -66,14 +69,15 @@ def command(
         _refuse_part(reading)
         refuse_same(alignment_out, tilts)
         refuse_existing(alignment_out, overwrite=overwrite)
-    settings = AlignSettings(max_shift, _binning(finest), rounds, rotation)
+    settings = AlignSettings(max_shift, _binning(finest), rounds, rotation, with_density=with_density)
     chosen = Registry.load().resolve("projector", projector or load_defaults()["projector"], parse_settings(projector_opt or []))
     target = resolve_device(device)
     series = formats.open_tilts(tilts, **reading.options(), on_note=say)
     found = align(series, chosen.build, settings, device=target, say=say)
     say(("aligned: " if found.applied else "left as it is: ") + found.reason)
     summary = found.summary()
-    config = {"max_shift_pixels": max_shift, "finest": finest, "rounds": rounds, "rotation": rotation, **reading.options()}
+    config = {"max_shift_pixels": max_shift, "finest": finest, "rounds": rounds, "rotation": rotation}
+    config |= {"with_density": with_density, **reading.options()}
     weighted = series.weights is not None
     with formats.create_tilts(
         output, series.geometry, simulated=series.simulated, weighted=weighted, on_note=say, overwrite=overwrite

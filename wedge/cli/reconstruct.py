@@ -89,7 +89,7 @@ def command(
     ] = None,
     refine_alignment: Annotated[
         bool | None,
-        typer.Option("--refine-alignment/--as-aligned", help="Shift and turn the views first until each agrees with the others."),
+        typer.Option("--refine-alignment/--as-aligned", help="Shift and turn the views, together with a density."),
     ] = None,
     hold_out: Annotated[
         float | None, typer.Option("--hold-out", metavar="FRACTION", help="Tilts kept out, to report the error on.")

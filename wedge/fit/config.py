@@ -81,7 +81,8 @@ class FitConfig(_Frozen):
     x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
     the measured noise that each seed adds anew: what the views decide stays the same over seeds, and their spread shows the rest.
 
-    ``refine_alignment`` shifts and turns the views before the fit until each agrees with what the others predict, see `wedge.align.refine`.
+    ``refine_alignment`` shifts and turns the views until each agrees with what the others predict, and then together with the density, see
+    `wedge.align.refine`.
 
     ``batch_rows`` is the logical batch: every optimizer step sees that many y-rows, however many fit into memory at once; ``auto`` is an
     eighth of them, so that volumes of any height, and trials on some rows, take the same steps.

@@ -81,6 +81,19 @@ def estimate_scale(sinograms: np.ndarray, projector: Projector, geometry: TiltGe
     return float(torch.stack(peaks).mean())
 
 
+def find_offset(sinograms: np.ndarray, tilts: TiltSeries, offset: float | str, positivity: str) -> tuple[float, bool, bool]:
+    """Return the offset of a series' ``(y, tilt, x)`` intensities as `normalize` does, and whether density is brighter, or darker."""
+    known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
+    value = 0.0 if known_zero else background(sinograms, tilts.geometry) if offset == "auto" else float(offset)
+    bright = looks_positive(sinograms - value)
+    dark = not bright and looks_positive(value - sinograms)
+    one_sign = positivity == "on" or (positivity == "auto" and (bright or dark))
+    if offset == "auto" and not (known_zero or one_sign):
+        # No background is empty where density has both signs: the mean is what the views agree on.
+        value = float(sinograms.mean())
+    return value, bright, dark
+
+
 def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, offset: float | str, positivity: str) -> Normalization:
     """Find the units of a fit.
 
@@ -98,14 +111,7 @@ def normalize(tilts: TiltSeries, projector: Projector, device: torch.device, off
         If all sampled intensities are equal: there is nothing to reconstruct.
     """
     sinograms = sample_rows(tilts)
-    known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
-    value = 0.0 if known_zero else background(sinograms, tilts.geometry) if offset == "auto" else float(offset)
-    bright = looks_positive(sinograms - value)
-    dark = not bright and looks_positive(value - sinograms)
-    one_sign = positivity == "on" or (positivity == "auto" and (bright or dark))
-    if offset == "auto" and not (known_zero or one_sign):
-        # No background is empty where density has both signs: the mean is what the views agree on.
-        value = float(sinograms.mean())
+    value, bright, dark = find_offset(sinograms, tilts, offset, positivity)
     sinograms -= value
     # Scaling first keeps the estimate of the scale inside float32 whatever the detector's units.
     peak = float(np.abs(sinograms).max())
