@@ -84,7 +84,7 @@ def estimate_scale(sinograms: np.ndarray, projector: Projector, geometry: TiltGe
 def find_offset(sinograms: np.ndarray, tilts: TiltSeries, offset: float | str, positivity: str) -> tuple[float, bool, bool]:
     """Return the offset of a series' ``(y, tilt, x)`` intensities as `normalize` does, and whether density is brighter, or darker."""
     known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
-    value = 0.0 if known_zero else background(sinograms, tilts.geometry) if offset == "auto" else float(offset)
+    value = 0.0 if known_zero else background(sinograms, tilts.geometry, sample_weights(tilts)) if offset == "auto" else float(offset)
     bright = looks_positive(sinograms - value)
     dark = not bright and looks_positive(value - sinograms)
     one_sign = positivity == "on" or (positivity == "auto" and (bright or dark))
