@@ -37,14 +37,15 @@ def background(sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarra
         Of the rays, as `wedge.fit.normalization.sample_weights` gives them; None where all are 1. What stands at a ray of weight 0 is made
         up of others, and tells nothing of it.
     """
-    if not _is_noisy(sinograms):
-        return estimate_offset(sinograms)
     seen = np.broadcast_to(True if weights is None else weights > 0, sinograms.shape)
+    spread = _spread(sinograms[seen]) if seen.any() else 0.0
+    if not noise_level(sinograms, weights) > _NOISY_SHARE * spread:
+        return estimate_offset(sinograms)
     outside = seen & (share_inside(geometry) == 0)
     if int(outside.sum()) >= _FEWEST_RAYS:
-        noise = noise_level(sinograms) ** 2
+        noise = noise_level(sinograms, weights) ** 2
         values, of_these = _without_outliers(sinograms, outside, noise)
-        signal = _spread(sinograms) ** 2 - _KEPT_POWER * noise
+        signal = spread**2 - _KEPT_POWER * noise
         if values.size and float(values.var()) - of_these <= _EMPTY_SHARE * signal:
             return float(values.mean())
         found = _offset_of_slab(sinograms, geometry, seen)
@@ -133,14 +134,20 @@ def block_means(sinograms: np.ndarray) -> np.ndarray:
     return np.asarray(sinograms[:, :, : width // block * block].reshape(*sinograms.shape[:2], -1, block).mean(axis=3))
 
 
-def noise_level(sinograms: np.ndarray) -> float:
+def noise_level(sinograms: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the standard deviation of white noise in ``(y, tilt, x)`` intensities, from their second differences along the detector.
 
     Their median, which edges and hot pixels leave alone, tells it; of few counts, which differ by whole numbers, the mean of their squares.
+    What stands at rays of weight 0 is made up and has none: it is left out.
     """
     if sinograms.shape[2] < 3:
         return 0.0
     differences = np.abs(np.diff(sinograms, n=2, axis=2))
+    if weights is not None and not (weights > 0).all():
+        seen = weights > 0
+        differences = differences[seen[..., 2:] & seen[..., 1:-1] & seen[..., :-2]]
+        if not differences.size:
+            return 0.0
     middle = float(np.median(differences))
     found = middle / _NORMAL_QUARTILE
     if middle > 0 and float((np.abs(differences - middle) <= _SAME * middle).mean()) > _FEW_COUNTS:
