@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wedge.fit.background import background, estimate_offset, noise_level
+from wedge.fit.background import _KEPT_POWER, _spread, background, estimate_offset, noise_level
 from wedge.fit.rays import share_inside
 from wedge.geometry import TiltGeometry
 from wedge.spheres import chords, make_spheres
@@ -97,7 +97,8 @@ def test_what_is_made_up_at_rays_of_weight_0_tells_nothing(times_as_wide):
     expected = background(seen, GEOMETRY)
     weights = np.ones(seen.shape, np.float32)
     weights[:, [0, 1, 30]] = 0
-    spoiled = np.where(weights > 0, seen, seen.mean())
+    weights[:, 12:, 60:] = 0
+    spoiled = np.where(weights > 0, seen, seen.max())
     assert background(spoiled, GEOMETRY, weights) == pytest.approx(expected, abs=0.1 * views_of(times_as_wide).mean())
     assert background(seen, GEOMETRY, np.ones((1, 1, 1), np.float32)) == expected
 
@@ -111,3 +112,8 @@ def test_rays_of_two_kinds_have_no_background_of_their_own():
         seen[::2, view, column] += 20
         seen[1::2, view, column] -= 20
     assert background(seen, few) == estimate_offset(seen)
+
+
+def test_noise_alone_has_no_signal_however_its_outermost_values_are_clipped():
+    noise = np.random.default_rng(9).normal(3, 2, (40, 61, 256))
+    assert _spread(noise) ** 2 == pytest.approx(_KEPT_POWER * noise.var(), rel=1e-3)
