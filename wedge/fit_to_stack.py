@@ -1,6 +1,7 @@
 """An alignment for the views of a stack, one by one and in their order, and the tilt angles that count."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,16 +61,27 @@ def _placed(alignment: Alignment, facts: StackFacts, given: Path | None, note: N
     found = places_in_stack(alignment.listed, alignment.tilt_angles_deg, views)
     left_out = facts.num_views - alignment.num_views
     if found is None and left_out > 0:
+        lacking = ".mdoc" if views.angles_deg else ".mdoc or .rawtlt"
         raise InputError(
             f"{alignment.source} lists {alignment.num_views} tilts, and {facts.path} has {facts.num_views} views: which they are, neither"
-            f" their names nor their angles say beyond doubt; put the stack's .mdoc or .rawtlt beside it, or give a stack of these tilts"
+            f" their names nor their angles say beyond doubt; put the stack's {lacking} beside it, or give a stack of these tilts"
         )
     if found is None or found[0] == tuple(range(facts.num_views)):
         return alignment
     places, how = found
     few = f"lists {alignment.num_views} of {facts.num_views} views" if left_out else "is sorted otherwise than the views"
     note(f"{alignment.source} {few} of {facts.path}: matched by {how}")
-    return alignment.in_stack(places, facts.num_views)
+    return _with_angles_of_all(alignment.in_stack(places, facts.num_views), views)
+
+
+def _with_angles_of_all(alignment: Alignment, views: Views) -> Alignment:
+    """Return an alignment whose excluded views have the angles of the stack: every second view by angle is so among all of them."""
+    if not views.angles_deg or alignment.tilt_angles_deg is None or not alignment.excluded_views:
+        return alignment
+    own, refined, used = np.asarray(views.angles_deg[0]), np.asarray(alignment.tilt_angles_deg), list(alignment.used_views)
+    shifted = own + np.median(refined[used] - own[used])
+    shifted[used] = refined[used]
+    return replace(alignment, tilt_angles_deg=tuple(shifted.tolist()))
 
 
 def _known_views(facts: StackFacts, given: Path | None) -> Views:

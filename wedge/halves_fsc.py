@@ -115,10 +115,10 @@ def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] 
 
     Notes
     -----
-    Peak memory: four spectra of half the voxels, as complex64.
+    Peak memory: some 30 bytes a voxel.
     """
     shape = common_shape([first, second])
-    taper = edge_taper(shape)
+    taper = taper_of(shape)
     return correlate(
         [windowed_spectrum(read_density(volume), taper, volume.name) for volume in (first, second)], taper, first, second, tilt_angles_deg
     )
@@ -126,7 +126,7 @@ def fsc_between(first: Volume, second: Volume, tilt_angles_deg: Sequence[float] 
 
 def correlate(
     spectra: Sequence[torch.Tensor],
-    window: "NDArray[np.float64]",
+    window: "NDArray[np.float32]",
     first: Volume,
     second: Volume,
     tilt_angles_deg: Sequence[float] | None = None,
@@ -136,7 +136,8 @@ def correlate(
     known = [angle for volume in (first, second) for angle in volume.tilt_angles_deg or ()]
     angles = tilt_angles_deg if tilt_angles_deg is not None else known or None
     # What a window blends is not independent: the equivalent number of frequencies falls by this.
-    share = float(np.square(window).sum() ** 2 / (window.size * (window**4).sum())) / 2
+    squared, fourth = (sum(float((plane.astype(np.float64) ** power).sum()) for plane in window) for power in (2, 4))
+    share = squared**2 / (window.size * fourth) / 2
     index, number = shell_index(shape, real=True)
     sums = {name: np.zeros((4, number)) for name in _region_names(angles)}
     for start in range(0, shape[0], _BLOCK):
@@ -201,7 +202,16 @@ def read_density(volume: Volume) -> "NDArray[np.float32]":
     return density
 
 
-def windowed_spectrum(density: "NDArray[np.float32]", window: "NDArray[np.float64]", name: str) -> torch.Tensor:
+def taper_of(shape: tuple[int, int, int]) -> "NDArray[np.float32]":
+    """Return the window of `wedge.rings.edge_taper` for a volume ``(z, y, x)``."""
+    along_z, plane = edge_taper(shape[:1]), edge_taper(shape[1:])
+    window = np.empty(shape, dtype=np.float32)
+    for z, height in enumerate(along_z):
+        window[z] = height * plane
+    return window
+
+
+def windowed_spectrum(density: "NDArray[np.float32]", window: "NDArray[np.float32]", name: str) -> torch.Tensor:
     """Return the half spectrum of a density, rid of its mean in the window, times the window.
 
     Raises
@@ -209,7 +219,14 @@ def windowed_spectrum(density: "NDArray[np.float32]", window: "NDArray[np.float6
     InputError
         If it is constant.
     """
-    mean = float((density * window).sum() / window.sum())
-    if not float(np.abs(density - np.float32(mean))[window > 0].max()) > 1e-6 * abs(mean):
+    # Plane by plane: float64 of a whole volume is gigabytes.
+    total = sum(float(plane.sum(dtype=np.float64)) for plane in window)
+    mean = sum(float((plane * weight.astype(np.float64)).sum()) for plane, weight in zip(density, window, strict=True)) / total
+    windowed, largest = np.empty_like(window), 0.0
+    for z, (plane, weight) in enumerate(zip(density, window, strict=True)):
+        rest = plane - mean
+        largest = max(largest, float(np.abs(rest[weight > 0]).max(initial=0)))
+        windowed[z] = rest * weight
+    if not largest > 1e-6 * abs(mean):
         raise InputError(f"the volume is constant, {mean:g} everywhere: {name}; nothing can be compared with it")
-    return torch.fft.rfftn(torch.from_numpy(((density - mean) * window).astype(np.float32)))
+    return torch.fft.rfftn(torch.from_numpy(windowed))

@@ -37,7 +37,9 @@ class Views:
 
     def fitted(self, scale: float, density: float, offset: float) -> "NDArray[np.float32]":
         """Return the predicted views of ``scale * volume + density``, plus an offset."""
-        return np.asarray(scale * self.predicted + density * self.box + offset, dtype=np.float32)
+        found = self.predicted * np.float32(scale)
+        found += np.float32(density) * self.box + np.float32(offset)
+        return found
 
 
 def unseen_views(volume: Volume, tilts: TiltSeries, places: Sequence[int], unseen: Sequence[int] | None = None) -> "NDArray[np.bool_]":
@@ -120,18 +122,24 @@ def fit_on(views: Views, chosen: "NDArray[np.bool_]") -> tuple[float, float, flo
     InputError
         If the chosen measured views are constant.
     """
-    measured = views.measured[:, chosen].astype(np.float64)
-    # Squared, as the residuals that they multiply are.
-    counted = np.ones(()) if views.weights is None else np.square(views.weights[:, chosen].astype(np.float64))
-    seen = measured if views.weights is None else measured[counted > 0]
-    if not seen.size or not seen.std() > 1e-12 * max(abs(seen.mean()), 1e-300):
+    # Rows: predicted, box, 1; columns: these, measured. View by view: float64 of a whole series is gigabytes.
+    products, of_seen = np.zeros((3, 4)), []
+    for view in np.flatnonzero(chosen):
+        measured = views.measured[:, view].astype(np.float64)
+        columns = [views.predicted[:, view].astype(np.float64), np.broadcast_to(views.box[view], measured.shape).astype(np.float64)]
+        columns += [np.ones_like(measured), measured]
+        # Squared, as the residuals that they multiply are.
+        counted = np.ones(()) if views.weights is None else np.square(views.weights[:, view].astype(np.float64))
+        products += [[float((row * counted * column).sum()) for column in columns] for row in columns[:3]]
+        seen = measured if views.weights is None else measured[counted > 0]
+        if seen.size:
+            of_seen.append((seen.size, float(seen.mean()), float(seen.var())))
+    counts, means, variances = np.array(of_seen).reshape(-1, 3).T
+    middle = float((counts * means).sum() / max(counts.sum(), 1))
+    spread = float((counts * (variances + (means - middle) ** 2)).sum() / max(counts.sum(), 1)) ** 0.5
+    if not spread > 1e-12 * max(abs(middle), 1e-300):
         raise InputError("the views are constant: nothing can be compared with them")
-    predicted = views.predicted[:, chosen].astype(np.float64)
-    box = np.broadcast_to(views.box[chosen].astype(np.float64), measured.shape)
-    columns = (predicted, box, np.ones(()))
-    weighted = [column * counted for column in columns]
-    normal = np.array([[float((a * b).sum()) if np.ndim(a * b) else float(measured.size) for a in columns] for b in weighted])
-    target = np.array([float((column * measured).sum()) for column in weighted])
+    normal, target = products[:, :3], products[:, 3]
     size = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     # What the views cannot tell apart, as a box as wide as the detector from an offset, is shared out.
     found = np.linalg.pinv(normal / size / size[:, None], rcond=1e-9) @ (target / size) / size

@@ -108,8 +108,12 @@ def _stem(name: str) -> str:
 
 def _tolerance(angles_deg: Sequence[float]) -> float:
     """Return half the smallest step between views: refined angles may differ by less."""
+    return 0.5 * float(_steps(angles_deg).min(initial=90.0))
+
+
+def _steps(angles_deg: Sequence[float]) -> np.ndarray:
     steps = np.diff(np.unique(angles_deg))
-    return 0.5 * float(steps[steps > _ONE_PLACE_DEG].min(initial=90.0))
+    return np.asarray(steps[steps > _ONE_PLACE_DEG])
 
 
 def _near(theirs_deg: Sequence[float] | np.ndarray, ours_deg: Sequence[float], tolerance_deg: float) -> tuple[int, ...] | None:
@@ -124,4 +128,7 @@ def _near(theirs_deg: Sequence[float] | np.ndarray, ours_deg: Sequence[float], t
 def _fit(theirs_deg: Sequence[float], ours_deg: Sequence[float], places: Sequence[int]) -> bool:
     """Say whether refined angles are those of their places, up to one constant."""
     differences = np.asarray(theirs_deg) - np.asarray(ours_deg)[list(places)]
-    return float(np.abs(differences - np.median(differences)).max()) < _tolerance(ours_deg)
+    # A view that was taken twice makes one small step, and refined angles differ by more than half of that.
+    steps = _steps(ours_deg)
+    usual = float(np.median(steps)) if steps.size else 180.0
+    return float(np.abs(differences - np.median(differences)).max()) < usual / 2

@@ -20,9 +20,8 @@ from wedge.data import Volume
 from wedge.draws import generator_for
 from wedge.errors import InputError
 from wedge.fourier import frequency_grid
-from wedge.halves_fsc import HalvesFsc, correlate, read_density, windowed_spectrum
+from wedge.halves_fsc import HalvesFsc, correlate, read_density, taper_of, windowed_spectrum
 from wedge.intensity import common_shape
-from wedge.rings import edge_taper
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,11 +86,13 @@ def within_mask(first: Volume, second: Volume, mask: Volume, unmasked: HalvesFsc
 
     Notes
     -----
-    Peak memory: two densities and three spectra.
+    Peak memory: some 45 bytes a voxel.
     """
     shape = common_shape([first, second, mask])
     soft, softened = soft_mask(read_density(mask), mask.name)
-    window = edge_taper(shape) * soft
+    share, window = float(soft.mean(dtype=np.float64)), taper_of(shape)
+    window *= soft
+    del soft
     if not window.any():
         raise InputError(f"mask {mask.name} holds nothing but the border of the box, which is tapered away: give a wider one")
     densities = [read_density(volume) for volume in (first, second)]
@@ -103,7 +104,7 @@ def within_mask(first: Volume, second: Volume, mask: Volume, unmasked: HalvesFsc
         scrambled = with_random_phases(density, unmasked.frequency[start], seed, place)
         spectra[place] = windowed_spectrum(scrambled, window, names[place])
     random = correlate(spectra, window, first, second, None)
-    return WithinMask(masked, random, _corrected(masked, random, start), float(unmasked.frequency[start]), float(soft.mean()), softened)
+    return WithinMask(masked, random, _corrected(masked, random, start), float(unmasked.frequency[start]), share, softened)
 
 
 def random_start(unmasked: HalvesFsc) -> int:
@@ -125,14 +126,16 @@ def with_random_phases(density: "NDArray[np.float32]", frequency: float, seed: i
     ----------
     Moisan (2011), https://doi.org/10.1007/s10851-010-0227-1
     """
-    whole = torch.fft.rfftn(torch.from_numpy(density))
     smooth = _smooth_part(density)
     # Phases of real noise are a real volume's: mates of each other where they must be.
-    noise = torch.randn(density.shape, generator=generator_for(seed, "phases of half", half))
-    phases = torch.fft.rfftn(noise)
-    squared = sum((axis.square() for axis in frequency_grid(density.shape, real=True)), torch.zeros(()))
-    beyond = squared >= (frequency - 1e-6) ** 2
-    mixed = torch.where(beyond, (whole - smooth).abs() * phases / phases.abs().clamp_min(1e-30) + smooth, whole)
+    phases = torch.fft.rfftn(torch.randn(density.shape, generator=generator_for(seed, "phases of half", half)))
+    mixed = torch.fft.rfftn(torch.from_numpy(density))
+    kz, ky, kx = frequency_grid(density.shape, real=True)
+    for z in range(len(mixed)):
+        beyond = kz[z].square() + ky[0].square() + kx[0].square() >= (frequency - 1e-6) ** 2
+        turned = (mixed[z] - smooth[z]).abs() * phases[z] / phases[z].abs().clamp_min(1e-30)
+        mixed[z] = torch.where(beyond, turned + smooth[z], mixed[z])
+    del smooth, phases
     return np.asarray(torch.fft.irfftn(mixed, s=density.shape).numpy(), dtype=np.float32)
 
 
@@ -154,7 +157,7 @@ def _smooth_part(density: "NDArray[np.float32]") -> torch.Tensor:
     return smooth
 
 
-def soft_mask(mask: "NDArray[np.float32]", name: str) -> "tuple[NDArray[np.float64], bool]":
+def soft_mask(mask: "NDArray[np.float32]", name: str) -> "tuple[NDArray[np.float32], bool]":
     """Return a mask, with a soft edge where it had none, and whether that was so.
 
     The edge runs from 3 voxels within to 3 beyond, by a cosine.
@@ -169,17 +172,16 @@ def soft_mask(mask: "NDArray[np.float32]", name: str) -> "tuple[NDArray[np.float
         raise InputError(f"mask {name} has values from {low:g} to {high:g}: expected 0 without and 1 within, and something within")
     mask = np.clip(mask, 0, 1)
     if not np.isin(mask, (0, 1)).all():
-        return mask.astype(np.float64), False
+        return mask, False
     kernel = 1 + np.cos(np.pi * np.arange(-_EDGE_VOXELS, _EDGE_VOXELS + 1) / (_EDGE_VOXELS + 1))
     kernel /= kernel.sum()
-    soft = mask.astype(np.float64)
+    soft = mask
     for axis, size in enumerate(mask.shape):
-        padded = np.pad(soft, [(_EDGE_VOXELS * (each == axis),) * 2 for each in range(3)], mode="edge")
-        soft = sum(
-            (weight * np.take(padded, range(offset, offset + size), axis=axis) for offset, weight in enumerate(kernel)),
-            np.zeros(mask.shape),
-        )
-    return soft, True
+        padded = np.moveaxis(np.pad(soft, [(_EDGE_VOXELS * (each == axis),) * 2 for each in range(3)], mode="edge"), axis, 0)
+        soft = np.zeros(mask.shape, dtype=np.float32)
+        for offset, weight in enumerate(kernel.astype(np.float32)):
+            np.moveaxis(soft, axis, 0)[:] += weight * padded[offset : offset + size]
+    return np.clip(soft, 0, 1), True
 
 
 def _corrected(masked: HalvesFsc, random: HalvesFsc, start: int) -> HalvesFsc:

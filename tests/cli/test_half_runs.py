@@ -112,6 +112,17 @@ def test_a_half_is_made_again_of_its_own_views_or_not_at_all(folder: Path, wedge
     assert (told.code, says in told.error) == (2, True), told.err
 
 
+def test_a_half_is_not_made_again_of_other_data_in_its_units(folder: Path, wedge) -> None:
+    assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *QUICK, *HALVES).code == 0
+    assert wedge("simulate-spheres", "-o", "other", "--shape", "8", "12", "16", "--num-tilts", "15", "--seed", "5").code == 0
+    told = wedge("reconstruct", "other/tilts.zarr", "-o", "again.zarr", "--config", "even.zarr")
+    assert (told.code, "in units of tilts.zarr, and other/tilts.zarr holds other data" in told.error) == (3, True), told.err
+    # The same under another name is the same.
+    shutil.move("tilts.zarr", "moved.zarr")
+    assert wedge("reconstruct", "moved.zarr", "-o", "again.zarr", "--config", "even.zarr").code == 0
+    assert np.array_equal(read("again.zarr"), read("even.zarr"))
+
+
 @pytest.mark.parametrize("lost", [["odd.zarr"], ["even.zarr", "odd.zarr"]])
 def test_resuming_makes_what_is_missing_as_it_would_have_been(folder: Path, wedge, lost: list[str]) -> None:
     assert wedge("reconstruct", "tilts.zarr", "-o", "v.zarr", *QUICK, *HALVES).code == 0

@@ -84,7 +84,17 @@ def test_tilts_that_nothing_tells_apart_are_refused_in_a_line(wedge, stack, tmp_
         done = wedge("import", stack, "-o", tmp_path / "t.zarr")
         assert done.code == 3
         assert f"{tmp_path / 'a.star'} lists 7 tilts, and {stack} has 9 views" in done.error
+        # What is there already is not asked for.
+        assert (".rawtlt" in done.error) == (beside is None)
         assert not (tmp_path / "t.zarr").exists()
+
+
+def test_every_other_view_is_so_among_all_views_of_the_stack(wedge, stack, tmp_path):
+    write_star(tmp_path / "a.star", ["TomoNominalStageTiltAngle"])
+    (tmp_path / "a.rawtlt").write_text("".join(f"{angle}\n" for angle in ANGLES))
+    for views, places in (("even", (0, 2, 4, 6)), ("odd", (3, 5, 7))):
+        assert wedge("import", stack, "-o", tmp_path / "t.zarr", "--overwrite", "--views", views).code == 0
+        assert open_tilts(tmp_path / "t.zarr").geometry.tilt_angles_deg == pytest.approx([ANGLES[place] + 0.2 for place in places])
 
 
 def test_more_tilts_than_views_are_refused_as_ever(wedge, stack, tmp_path):

@@ -57,6 +57,19 @@ def test_angles_that_occur_twice_are_no_proof():
     assert places_in_stack(Listed(nominal_angles_deg=(-10, 10)), (-10, 10), twice)[0] == (0, 3)
 
 
+@pytest.mark.parametrize("way", ["sections", "nominal"])
+def test_a_view_that_was_taken_twice_makes_no_refined_angle_a_contradiction(way):
+    angles = (*ANGLES[:7], 0.3, *ANGLES[7:])
+    twice = Views(len(angles), "TS.st", angles_deg=(angles,))
+    said = {
+        "sections": Listed(sections=tuple(place + 1 for place in KEPT), stack_name="TS.mrc"),
+        "nominal": Listed(nominal_angles_deg=tuple(angles[place] for place in KEPT)),
+    }
+    refined = [angles[place] + 0.4 * (-1) ** place for place in KEPT]
+    assert places_in_stack(said[way], refined, twice)[0] == KEPT
+    assert places_in_stack(said[way], [angle + 8 * (place == 1) for place, angle in zip(KEPT, refined, strict=True)], twice) is None
+
+
 def test_alignment_of_some_views_becomes_one_of_the_stack():
     few = Alignment(
         np.tile(np.eye(2), (3, 1, 1)),

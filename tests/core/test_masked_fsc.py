@@ -1,5 +1,7 @@
 """Laws of the correlation between two halves within a mask."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -106,3 +108,15 @@ def test_what_is_no_mask_of_the_halves_is_refused(mask: np.ndarray, message: str
     pair = halves(0.3, particle())
     with pytest.raises(InputError, match=message):
         within_mask(*pair, Volume(mask.astype(np.float32), name="m.mrc"), fsc_between(*pair))
+
+
+def test_no_copy_of_a_volume_is_made_in_float64() -> None:
+    pair, mask = halves(1.0, particle()), Volume((ball(15) > 0.5).astype(np.float32))
+    plain = fsc_between(*pair)
+    for most_bytes, run in ((15, lambda: fsc_between(*pair)), (30, lambda: within_mask(*pair, mask, plain))):
+        tracemalloc.start()
+        try:
+            run()
+            assert tracemalloc.get_traced_memory()[1] < most_bytes * pair[0].array.size
+        finally:
+            tracemalloc.stop()

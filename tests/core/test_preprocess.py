@@ -159,3 +159,16 @@ def test_beads_are_found_and_taken_out_and_a_fit_takes_what_is_left(tmp_path: Pa
     words = ["--method", "network", "--passes", "1", "--network", "voxel", "--projector-opt", "cache=false", "--device", "cpu"]
     assert run(["reconstruct", str(ready), "-o", str(volume), *words]) == 0
     assert np.isfinite(np.asarray(store.open_volume(volume).array[:])).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+@pytest.mark.parametrize("mode", ["mass", "slab"])
+def test_views_of_few_rows_are_normalized(rows: int, mode: str) -> None:
+    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 9)), (rows, 64), (16, rows, 64))
+    views = np.random.default_rng(3).normal(100, 0.1, (9, rows, 64)).astype(np.float32)
+    views[:, :, 26:38] += 50 * np.linspace(1, 2, 9, dtype=np.float32)[:, None, None]
+    found = normalize_views(views, geometry, mode)
+    assert not found.crowded.any()
+    assert found.offsets == pytest.approx(100, abs=0.5)
+    if mode == "mass":
+        assert views.sum(axis=(1, 2)) == pytest.approx(np.full(9, 75 * 12 * rows), rel=0.1)

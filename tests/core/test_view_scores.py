@@ -1,6 +1,7 @@
 """What is said of seen and unseen views."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError
 from wedge.geometry import TiltGeometry
-from wedge.held_out import ViewErrors, errors_of, predict_views, unseen_views
+from wedge.held_out import ViewErrors, Views, errors_of, fit_on, predict_views, unseen_views
 from wedge.rings import edge_taper, ring_sums
 from wedge.view_scores import evaluate_views
 
@@ -205,3 +206,18 @@ def test_holes_do_not_correlate_by_themselves() -> None:
     fast = (sums.frequency > 0.25) & (sums.frequency <= 0.5)
     correlation = sums.cross[:, fast].sum() / np.sqrt(sums.predicted[:, fast].sum() * sums.measured[:, fast].sum())
     assert abs(correlation) < 0.1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_intensities_are_fitted_without_a_copy_of_all_views(weighted: bool) -> None:
+    random = np.random.default_rng(6)
+    predicted = random.random((60, 21, 60), dtype=np.float32)
+    weights = (random.random(predicted.shape) > 0.1).astype(np.float32) if weighted else None
+    views = Views((2 * predicted + 5).astype(np.float32), predicted, np.zeros((21, 60), np.float32), weights)
+    tracemalloc.start()
+    try:
+        found = fit_on(views, np.arange(21) % 4 > 0)
+        assert tracemalloc.get_traced_memory()[1] < 4 * predicted.size
+    finally:
+        tracemalloc.stop()
+    assert found == pytest.approx((2, 0, 5), abs=1e-5)

@@ -50,6 +50,21 @@ def test_a_specimen_that_fits_needs_none_and_one_that_goes_on_does(noise):
         assert fitted_margin(16, seen, GEOMETRY) == 16
 
 
+def test_what_is_made_up_at_rays_of_weight_0_makes_no_margin():
+    random = np.random.default_rng(0)
+    slab = random.normal(size=(6, 24, 48 * 3))
+    slab[:, :, : 48 + 8] = 0
+    slab[:, :, 2 * 48 - 8 :] = 0
+    seen = views(slab, GEOMETRY)
+    seen = seen + random.normal(scale=seen.std(), size=seen.shape)
+    weights = np.ones(seen.shape, np.float32)
+    weights[:, ::3] = 0
+    # Smooth, so that noise seems less, and far from the background.
+    filled = np.where(weights > 0, seen, 3 * seen.std())
+    assert fitted_margin("auto", filled, GEOMETRY, weights) == 0 < fitted_margin("auto", filled, GEOMETRY)
+    assert outside_share(seen, GEOMETRY, 0 * weights) == 0.0
+
+
 def test_no_ray_outside_means_no_share():
     upright = TiltGeometry((0.0, 1.0), SHAPE[1:], SHAPE)
     assert outside_share(np.ones((2, 2, 48)), upright) == 0.0
@@ -84,7 +99,7 @@ def test_a_noisy_slab_is_of_one_sign_over_the_background_that_its_tilts_tell():
     random = np.random.default_rng(5)
     slab = (random.random((32, 24, 48 * 5)) < 0.02) * 10.0
     seen = views(slab, GEOMETRY)
-    noisy = 30 + seen + random.normal(scale=2 * seen.std(), size=seen.shape)
+    noisy = 30 + seen + random.normal(scale=seen.std(), size=seen.shape)
     job = begun(noisy)
     assert job.margin > 0
     assert job.units.positive
@@ -100,7 +115,7 @@ def test_a_noisy_slab_is_of_one_sign_over_the_background_that_its_tilts_tell():
 def test_a_slab_of_both_signs_keeps_the_mean():
     random = np.random.default_rng(6)
     seen = views(random.normal(size=(32, 24, 48 * 5)), GEOMETRY)
-    noisy = seen + random.normal(scale=2 * seen.std(), size=seen.shape)
+    noisy = seen + random.normal(scale=seen.std(), size=seen.shape)
     job = begun(noisy)
     assert not job.units.positive
     assert job.units.offset == pytest.approx(noisy.mean(), abs=1e-4)

@@ -1,5 +1,6 @@
 """Laws of the fit's units: found from the data alone, and moving with them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -205,3 +206,13 @@ def test_the_real_needle_is_positive_over_its_dark_level(example_data: Path):
     assert np.mean(np.abs(rows - offset) < 30) > 0.25
     assert looks_positive(rows - offset)
     assert not looks_positive(offset - rows)
+
+
+def test_views_of_weight_0_do_not_move_the_units(sinograms, projector):
+    noisy = sinograms + np.random.default_rng(5).normal(0, 2 * sinograms.std(), sinograms.shape) + 50
+    expected = units(noisy, projector)
+    assert expected.offset == pytest.approx(50, abs=0.15 * sinograms.mean())
+    weights = np.ones((31, 40, 64), np.float32)
+    weights[[0, 1, 2, 29, 30]] = 0
+    found = normalize(replace(series(noisy), weights=weights), projector, CPU, "auto", "auto")
+    assert (found.positive, found.offset) == (True, pytest.approx(50, abs=0.15 * sinograms.mean()))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wedge.cli.common import say
-from wedge.errors import OutputExistsError, UsageError
+from wedge.errors import InputError, OutputExistsError, UsageError
 
 if TYPE_CHECKING:
     from wedge.cli.fit_run import FitRun
@@ -142,9 +142,12 @@ def repeated_half(run: FitRun, options: dict[str, Any], config_file: Path | None
     ------
     UsageError
         If other views or a second stack are asked for: the half has the units of the whole, which are of these data.
+    InputError
+        If the tilt series is not the one that the half was made of.
     """
     from wedge.fit.half_record import HalfRecord
     from wedge.fit.settings import read_record
+    from wedge.provenance import input_hash
 
     if run.resume:
         known = HalfRecord.of_run(run.run_dir)
@@ -155,6 +158,8 @@ def repeated_half(run: FitRun, options: dict[str, Any], config_file: Path | None
     if run.inputs or run.half is not None:
         raise UsageError(f"{config_file} is a half of {whole}, in units of these data: leave --half and options of reading out")
     half_of = HalfRecord.from_json(record.get("half"), config_file)
+    if (made_of := next(iter(record.get("inputs") or ()), None)) and made_of.get("blake2b") != input_hash(run.tilts):
+        raise InputError(f"{config_file} is a half of {whole}, in units of {made_of['path']}, and {run.tilts} holds other data: give that")
     config, inputs = run.settings(options, config_file, preset)
     say(f"{config_file} is a half of {whole}: this half alone is made again")
     return replace(run, inputs=inputs, settled=half_of.settled(config), half_of=half_of)

@@ -113,7 +113,7 @@ def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch
         units = normalize(tilts, projector, device, config.offset, config.positivity)
     finally:
         projector.close()
-    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry)
+    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry, sample_weights(tilts))
 
 
 def _kind(job: Job, say: Callable[[str], None]) -> str:

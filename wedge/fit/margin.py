@@ -34,28 +34,33 @@ def needed_margin(geometry: TiltGeometry) -> int:
     return _STEP * math.ceil(missing / _STEP)
 
 
-def outside_share(sinograms: np.ndarray, geometry: TiltGeometry) -> float:
+def outside_share(sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarray | None = None) -> float:
     """Return the power of rays that run mostly outside the volume, relative to that of all rays, noise left out of both.
 
     Parameters
     ----------
     sinograms
         ``(y, tilt, x)`` intensities without their offset.
+    weights
+        Of their rays, or None where all are 1: what stands at those of weight 0 is made up, and is left out.
     """
     outside = share_inside(geometry) < _MOSTLY_OUTSIDE
     if not outside.any() or outside.all():
         return 0.0
-    noise = noise_level(sinograms) ** 2
+    noise = noise_level(sinograms, weights) ** 2
+    seen = np.broadcast_to(True if weights is None else weights > 0, sinograms.shape)
     power = sinograms.astype(np.float64) ** 2
-    whole = float(power.mean()) - noise
-    return 0.0 if whole <= 0 else (float(power[:, outside].mean()) - noise) / whole
+    if not (seen & outside).any():
+        return 0.0
+    whole = float(power[seen].mean()) - noise
+    return 0.0 if whole <= 0 else (float(power[seen & outside].mean()) - noise) / whole
 
 
-def fitted_margin(margin: int | str, sinograms: np.ndarray, geometry: TiltGeometry) -> int:
-    """Return the margin in voxels: as told, or found from ``(y, tilt, x)`` intensities without their offset."""
+def fitted_margin(margin: int | str, sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarray | None = None) -> int:
+    """Return the margin in voxels: as told, or found from ``(y, tilt, x)`` intensities without their offset, and their weights."""
     if margin != "auto":
         return int(margin)
-    return needed_margin(geometry) if outside_share(sinograms, geometry) > _FULL_SHARE else 0
+    return needed_margin(geometry) if outside_share(sinograms, geometry, weights) > _FULL_SHARE else 0
 
 
 def widened(geometry: TiltGeometry, margin: int) -> TiltGeometry:

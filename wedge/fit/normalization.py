@@ -60,17 +60,18 @@ def _sampled(tilts: TiltSeries) -> list[int]:
     return [int(y) for y in np.unique(np.linspace(0, num_rows - 1, min(num_rows, _SAMPLE_ROWS)).round())]
 
 
-def looks_positive(sinograms: np.ndarray) -> bool:
+def looks_positive(sinograms: np.ndarray, weights: np.ndarray | None = None) -> bool:
     """Return whether ``(y, tilt, x)`` intensities without their offset can be projections of positive density.
 
     They are averaged over blocks of 8 detector pixels first. Then at most 5 % of the absolute sum may be negative beyond what noise can
-    make of empty rays, and never more than a quarter: of views with zero mean it is half, however noisy they are.
+    make of empty rays, and never more than a quarter: of views with zero mean it is half, however noisy they are. Noise is that of rays
+    whose weight is not 0.
     """
     blocks = block_means(sinograms)
     block = min(BLOCK, sinograms.shape[2])
     total, negative = np.abs(blocks).sum(), -blocks[blocks < 0].sum()
     # A normal variable's negative part has the mean sigma / sqrt(2 pi).
-    allowed = blocks.size * noise_level(sinograms) / math.sqrt(2 * math.pi * block)
+    allowed = blocks.size * noise_level(sinograms, weights) / math.sqrt(2 * math.pi * block)
     return bool(negative <= min(_NEGATIVE_SHARE * total + allowed, _MOST_NEGATIVE_SHARE * total))
 
 
@@ -82,11 +83,12 @@ def estimate_scale(sinograms: np.ndarray, projector: Projector, geometry: TiltGe
 
 
 def find_offset(sinograms: np.ndarray, tilts: TiltSeries, offset: float | str, positivity: str) -> tuple[float, bool, bool]:
-    """Return the offset of a series' ``(y, tilt, x)`` intensities as `normalize` does, and whether density is brighter, or darker."""
+    """Return the offset of a series' rows, see `sample_rows`, as `normalize` does, and whether density is brighter, or darker."""
     known_zero = offset == "none" or (offset == "auto" and tilts.simulated)
-    value = 0.0 if known_zero else background(sinograms, tilts.geometry) if offset == "auto" else float(offset)
-    bright = looks_positive(sinograms - value)
-    dark = not bright and looks_positive(value - sinograms)
+    weights = None if tilts.weights is None else sample_weights(tilts)
+    value = 0.0 if known_zero else background(sinograms, tilts.geometry, weights) if offset == "auto" else float(offset)
+    bright = looks_positive(sinograms - value, weights)
+    dark = not bright and looks_positive(value - sinograms, weights)
     one_sign = positivity == "on" or (positivity == "auto" and (bright or dark))
     if offset == "auto" and not (known_zero or one_sign):
         # No background is empty where density has both signs: the mean is what the views agree on.

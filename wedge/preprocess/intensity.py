@@ -124,10 +124,10 @@ def _crowded(views: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """
     found = np.empty(len(views), dtype=bool)
     for tilt, view in enumerate(views):
-        # Quarters of interleaved stripes.
+        # Quarters of interleaved stripes; of less than four rows, each row.
         stripe = np.arange(len(view)) // max(1, len(view) // (4 * _QUARTERS))
-        quarters = [background(np.asarray(view)[stripe % _QUARTERS == part]) for part in range(_QUARTERS)]
-        error = float(np.std(quarters, ddof=1)) / math.sqrt(_QUARTERS)
+        parts = [background(np.asarray(view)[stripe % _QUARTERS == part]) for part in range(min(_QUARTERS, len(view)))]
+        error = float(np.std(parts, ddof=1)) / math.sqrt(len(parts)) if len(parts) > 1 else 0.0
         found[tilt] = error > _MOST_OFFSET_ERROR * abs(heights[tilt])
     return found | ((~found).sum() < _LEAST_SURE * len(found))
 
