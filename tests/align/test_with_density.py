@@ -36,10 +36,10 @@ def joint_level(series, build_projector):
     return JointLevel(level.views, level.geometry, build_projector(level.geometry, CPU))
 
 
-def refined(series, build_projector, start=None):
+def refined(series, build_projector, start=None, **options):
     views = read_views(series, CPU)
     start = start or ViewTransforms.identity(views.shape[1])
-    return refine_with_density(views, box_of(series, views), 0.0, start, build_projector)
+    return refine_with_density(views, box_of(series, views), 0.0, start, build_projector, **options)
 
 
 def rms_x(transforms, angles):
@@ -64,6 +64,20 @@ def test_a_step_of_newton_takes_back_most_of_a_slow_error_and_tells_how_far_it_i
     along, known = level.slow_step(none, [slow_error(angles, 0.5)])
     assert -1.2 < along[0] < -0.5
     assert 0 < known[0] < 0.2
+
+
+def test_much_larger_pixels_than_those_of_the_matching_move_views_only_together(series, spoil, build_projector):
+    angles = series.geometry.tilt_angles_deg
+    error = slow_error(angles, 1.0)
+    spoiled = spoil(series, error, 4.0)
+    at_random = ViewTransforms(*(0.2 * np.random.default_rng([9, which]).normal(size=len(angles)) for which in range(3)))
+    found = refined(spoiled, build_projector, at_random, matched_binning=0.25)
+    moved = found.transforms.then(at_random, -1.0).gauge_fixed(angles)
+    assert found.applied
+    assert rms_x(moved, angles) > 0.8
+    assert np.abs(moved.dy_pixels).max() < 0.02  # all but what turning back makes of the shifts
+    assert np.abs(moved.rotation_deg).max() < 1e-9
+    assert "only what changes slowly counts" in found.reason
 
 
 def test_an_aligned_series_is_left_alone_with_noise_and_without(series, spoil, build_projector):

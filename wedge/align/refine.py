@@ -122,8 +122,9 @@ def align(
         offset = find_offset(sample_rows(tilts), tilts, "auto", "auto")[0]
         rotation, least = settings.rotation, settings.least_move_pixels
         refined = refine_with_density(
-            views, geometry, offset, found.transforms, build_projector, rotation=rotation, least_move_pixels=least, say=say
-        )
+            views, geometry, offset, found.transforms, build_projector, matched_binning=finest, rotation=rotation,
+            least_move_pixels=least, say=say,
+        )  # fmt: skip
         return last.together(found, refined)
     finally:
         last.close()

@@ -30,6 +30,7 @@ _LONGEST_STEP_PIXELS = 1.5
 _HALVINGS = 3
 _HIGHER = 1.25  # what rounding makes of a misfit, where views have little noise, is less
 _SIGNIFICANT, _SIGNIFICANT_SLOW = 2.0, 3.0
+_COARSER = 2  # on pixels twice as large shifts along x became better, those along y a little worse
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def refine_with_density(
     start: ViewTransforms,
     build_projector: BuildProjector,
     *,
+    matched_binning: float = 1,
     rotation: bool = True,
     least_move_pixels: float = 0.1,
     say: Say = lambda message: None,
@@ -79,6 +81,8 @@ def refine_with_density(
         The alignment so far, in given pixels.
     build_projector
         From a geometry and a device.
+    matched_binning
+        Of the pixels that the alignment was found on. Where those here are more than twice as large, only what changes slowly is taken.
     rotation
         Whether views may turn.
     least_move_pixels
@@ -96,7 +100,7 @@ def refine_with_density(
             levels.append(told)
             say(f"with the density, binned by {binning}: {told['rounds']} rounds, moved by {told['moved_pixels']:.3g} pixels rms")
             if binning == _binnings(geometry)[-1]:
-                return search.verdict(start, current, least_move_pixels, levels)
+                return search.verdict(start, current, matched_binning, least_move_pixels, levels)
         finally:
             search.close()
     raise AssertionError("there is always a finest level")
@@ -175,7 +179,9 @@ class _Rounds:
         fixed = moves.gauge_fixed(self._angles).without_lean(self._angles)
         return float(np.hypot(fixed.rms_shift(), np.deg2rad(fixed.rms_rotation()) * self._arm))
 
-    def verdict(self, start: ViewTransforms, found: ViewTransforms, least_move_pixels: float, levels: list[dict[str, Any]]) -> Refined:
+    def verdict(
+        self, start: ViewTransforms, found: ViewTransforms, matched_binning: float, least_move_pixels: float, levels: list[dict[str, Any]]
+    ) -> Refined:
         """Compare what was found with what is known, and decide."""
         at = found.scaled(1 / self._binning)
         moves = at.then(start.scaled(1 / self._binning), -1.0).gauge_fixed(self._angles)
@@ -200,6 +206,11 @@ class _Rounds:
             return Refined(start, False, words + ", where views agree less with the density: left", told)
         if self._num_rows < 2:
             return Refined(start, False, words + ", which one row cannot tell: left", told)
+        if self._binning > _COARSER * matched_binning:
+            # Place by place the matching, on finer pixels, knows better; what views share it knows less.
+            kept = start.then(slow.scaled(self._binning)).gauge_fixed(self._angles)
+            applied = moved_slowly >= max(least_move_pixels, _SIGNIFICANT_SLOW * slow_known)
+            return Refined(kept if applied else start, applied, words + "; only what changes slowly counts", told)
         if start.moves or moved >= max(least_move_pixels, _SIGNIFICANT * known):
             # What is resampled anyway goes where it most probably belongs.
             return Refined(found.gauge_fixed(self._angles), True, words, told)
