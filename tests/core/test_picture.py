@@ -8,7 +8,18 @@ import pytest
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.geometry import TiltGeometry
-from wedge.picture import Look, _draw_cone, _draw_planes, comparison_picture, orthoslices, plane_images, scale_bar, spectrum_zx
+from wedge.picture import (
+    AS_USUAL,
+    Look,
+    _draw_cone,
+    _draw_planes,
+    _draw_spectrum,
+    comparison_picture,
+    orthoslices,
+    plane_images,
+    scale_bar,
+    spectrum_zx,
+)
 
 SHAPE = (20, 7, 32)
 
@@ -88,6 +99,21 @@ def test_spectrum_and_cone_lines_agree_with_the_geometry(tmp_path, monkeypatch):
     assert drawn == pytest.approx([10, 50])
     # From border to border of the spectrum, whose frequencies go from -.5 to .5.
     assert all(np.abs(end).max() == pytest.approx(0.5) for end in lines.ends)
+
+
+@pytest.mark.parametrize("shape", [(8, 32), (9, 32), (8, 33), (31, 10)])
+def test_pixels_of_a_spectrum_lie_around_their_frequencies(shape):
+    """Of even numbers zero is beside the middle: lines through the middle would miss the power they are drawn for."""
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    noise = np.random.default_rng(0).normal(size=(shape[0], 1, shape[1]))
+    _draw_spectrum(axis, volume(noise), AS_USUAL, (-60.0, 60.0))
+    left, right, bottom, top = axis.images[0].get_extent()
+    rows, columns = (np.fft.fftshift(np.fft.fftfreq(count)) for count in shape)
+    assert top + (np.arange(shape[0]) + 0.5) / shape[0] * (bottom - top) == pytest.approx(rows)
+    assert left + (np.arange(shape[1]) + 0.5) / shape[1] * (right - left) == pytest.approx(columns)
+    assert (*axis.get_xlim(), *axis.get_ylim()) == (left, right, bottom, top)
 
 
 class Lines:
