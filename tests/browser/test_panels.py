@@ -33,7 +33,7 @@ def preview(codes=CODES, low=0.0, high=255.0, window=(0.0, 255.0), spacing=(1.0,
 
 def until(page, condition: str) -> None:
     """Wait for what a frame or two later is true."""
-    for _ in range(200):
+    for _ in range(1000):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(20)
