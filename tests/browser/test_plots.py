@@ -142,6 +142,8 @@ def test_charts_of_hardly_anything_can_be_shown(open_parts):
         for log in (False, True):
             show_chart(page, [{"name": "a", "x": x, "y": y}], title="nothing", yLog=log)
     show_chart(page, [])
+    page.evaluate("new Wedge.Chart(document.getElementById('at-a'), {})")  # its data are still to come
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     for figure in page.locator("#at-a figure > svg").all():
         figure.press("ArrowRight")
         assert "NaN" not in figure.inner_html()
