@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -145,6 +146,25 @@ def test_the_end_of_the_fits_own_server_is_no_loss(opened, fake, server):
     server.close()
     has_state(opened, "ended")
     wait(opened, "document.getElementById('text').textContent.includes('wedge watch o.zarr')")
+
+
+def test_a_page_whose_server_ends_before_the_fit_does_not_call_it_running(opened, server):
+    server.close()
+    has_state(opened, "lost")
+    assert "No answer from the server" in opened.locator("#banner").inner_text()
+    assert opened.title().startswith("connection lost")
+
+
+def test_a_connection_that_only_seems_to_be_there_is_told(opened, server, page_log):
+    """As a tunnel to a machine that went away: what is asked is taken and never answered."""
+    opened.evaluate("Wedge.LONGEST_SILENCE_MS = 300")
+    silent = threading.Event()
+    server._server.source.look = lambda: silent.wait(20) and {}
+    try:
+        has_state(opened, "lost")
+    finally:
+        silent.set()
+        page_log.errors.clear()
 
 
 def test_a_fit_that_is_being_prepared_shows_how_far_that_is(page, server, fake):

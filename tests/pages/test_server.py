@@ -55,6 +55,13 @@ def ask(server, path, method="GET", **headers):
         connection.close()
 
 
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def inside(server, name=""):
     return f"/{server.token}/{name}"
 
@@ -195,6 +202,33 @@ def test_who_waits_is_given_the_last_state_when_it_closes(server, source):
 def test_a_port_that_is_taken_is_one_line(server, source):
     with pytest.raises(UsageError, match=rf"--port {server.port} cannot be had: .*choose another"):
         PageServer(source, Page({}), server.port)
+
+
+def test_a_reader_may_be_slow_as_long_as_it_reads(server, source, monkeypatch):
+    """The limit is for a piece and not for the whole, which over a slow line takes longer."""
+    monkeypatch.setattr("wedge.pages.server._Handler.timeout", 2.0)
+    source.pictures["preview"] = ("v2", b"x" * 2**23)
+    begun, got = time.monotonic(), 0
+    with socket.create_connection((HOST, server.port), timeout=10) as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        reader.sendall(f"GET {inside(server, 'preview')} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        while part := reader.recv(2**18):
+            got += len(part)
+            if time.monotonic() - begun < 4:
+                time.sleep(0.1)
+    assert got > 2**23
+
+
+def test_no_more_connections_are_held_than_a_page_needs(server):
+    """Each is a file of the fit's process: who may not read could use them all up."""
+    held = [socket.create_connection((HOST, server.port), timeout=10) for _ in range(64)]
+    until(lambda: server._server.connections._value == 0)
+    with socket.create_connection((HOST, server.port), timeout=10) as one_more:
+        assert one_more.recv(1) == b""
+    for each in held:
+        each.close()
+    until(lambda: server._server.connections._value == 64)
+    assert ask(server, inside(server, "state"))[0].status == 200
 
 
 def test_many_readers_and_nonsense_do_no_harm(server, capfd):

@@ -32,6 +32,8 @@ _NAMES_OF_HERE = ("127.0.0.1", "localhost", "[::1]")
 _LONGEST_WAIT = 25.0
 _LOOK_SECONDS = 0.25
 _MOST_READERS = 32
+_MOST_CONNECTIONS = 64
+_PIECE_BYTES = 2**17
 _CLOSING_SECONDS = 2.0
 _JSON, _BYTES = "application/json", "application/octet-stream"
 
@@ -130,12 +132,30 @@ class _Server(ThreadingHTTPServer):
         self.idle.set()
         self._busy, self._lock = 0, threading.Lock()
         self.places = threading.BoundedSemaphore(_MOST_READERS)
+        self.connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
         # Without the look-up of a name, which may take long where there is no network.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Each connection is a thread and an open file, of a fit's process maybe, which no other user of the machine may use up.
+        if not self.connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.connections.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a reader that went away is no error."""
@@ -251,4 +271,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD" and code != 304:
-            self.wfile.write(body)
+            # In pieces: the time that a reader may take is for each, and a slow line takes long for all.
+            for start in range(0, len(body), _PIECE_BYTES):
+                self.wfile.write(body[start : start + _PIECE_BYTES])
