@@ -129,6 +129,7 @@ def comparison_picture(volumes: Sequence[tuple[str, Volume]], path: Path, look: 
     axes = figure.subplots(len(heights), len(volumes), squeeze=False, height_ratios=heights)
     for column, (title, volume) in enumerate(volumes):
         _draw_planes(axes[:, column], volume, look)
+        _scale_alike(axes[:, column], volume.array.shape, look.planes)
         if look.spectrum:
             _draw_spectrum(axes[-1, column], volume, look, volume.tilt_angles_deg or volumes[0][1].tilt_angles_deg)
         # Names of files, not formulas: a dollar is a dollar, and bytes that are no text are drawn as what stands for them.
@@ -170,6 +171,16 @@ def _draw_planes(axes: Any, volume: Volume, look: Look) -> None:
         axes[row].imshow(image, vmin=low, vmax=max(high, low + 1e-12), extent=extent, **style)
         if row == 0 and volume.voxel_size_angstrom is not None:
             _draw_scale(axes[row], shape[down], shape[right], volume.voxel_size_angstrom)
+
+
+def _scale_alike(axes: Any, shape: Sequence[int], names: Sequence[str]) -> None:
+    """Give the planes of a column one scale: each in the middle of as much room to its sides as the widest takes."""
+    widest = max([shape[PLANES[name][1]] for name in names], default=1)
+    for axis, name in zip(axes, names, strict=False):
+        down, right = PLANES[name]
+        beside = (widest - shape[right]) / 2
+        axis.set(xlim=(-beside, shape[right] + beside), ylim=(shape[down], 0))
+        axis.set_frame_on(beside == 0)
 
 
 def _draw_spectrum(axis: Any, volume: Volume, look: Look, angles_deg: tuple[float, ...] | None) -> None:

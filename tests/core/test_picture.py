@@ -157,6 +157,19 @@ def test_deeper_volumes_need_higher_pictures(tmp_path):
     assert read_png(tmp_path / "deep.png").shape[0] > read_png(tmp_path / "flat.png").shape[0] + 200
 
 
+def test_all_planes_of_a_column_have_one_scale(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    save, kept = Figure.savefig, []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: (save(figure, *args, **options), kept.append(figure)))
+    for planes in (("yx", "zx", "zy"), ("zy", "yx")):
+        comparison_picture([("a", volume(np.zeros((17, 29, 41)), voxel_size_angstrom=10.0))], tmp_path / "a.png", Look(planes))
+        drawn = kept[-1].axes[: len(planes)]
+        scales = np.array([np.diff(axis.transData.transform([(0, 0), (1, 1)]), axis=0)[0] for axis in drawn])
+        assert np.abs(scales) == pytest.approx(np.full(scales.shape, abs(scales[0, 0])), rel=0.01)
+        assert abs(scales[0, 0]) * 41 == pytest.approx(352, rel=0.15)
+
+
 def test_picture_shows_what_is_there(tmp_path):
     dark, bright = np.zeros(SHAPE), np.zeros(SHAPE)
     bright[:, :, 16:] = 1.0
