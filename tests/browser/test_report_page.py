@@ -174,6 +174,11 @@ def test_it_is_worked_by_keyboard_and_read_aloud(opened) -> None:
     assert seen[0] == "Skip to the report"
     told = page.evaluate("Array.from(document.querySelectorAll('#slices canvas[tabindex]'), c => c.getAttribute('aria-label'))")
     assert [label for label in seen if label in told] == told
+    names = ["truth", "a", LONG]
+    groups = [*names, *(f"{name} minus truth" for name in names[1:]), "spread"]
+    assert page.locator(".wedge-slices").evaluate_all("all => all.map(each => each.getAttribute('aria-label'))") == [
+        f"orthoslices of {name}" for name in groups
+    ]
     look_at_scene(page)
     assert page.evaluate(NAMELESS) == []
     assert page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0
