@@ -108,6 +108,10 @@ def test_volumes_that_are_turned_over_are_named() -> None:
     assert told not in Reader(report_page(Subject([first, turned], intensity_fit="none"), "title", ABOUT)[0]).texts
 
 
+def test_no_text_of_a_script_ends_it() -> None:
+    assert page_module._script("a = '</script><!-- </SCRIPT'") == "a = '<\\/script><\\!-- <\\/SCRIPT'"
+
+
 def test_it_asks_for_nothing() -> None:
     page = report_page(subject(), "title", ABOUT)[0]
     reader = Reader(page)

@@ -119,6 +119,19 @@ def test_head_has_the_headers_and_no_body(server):
     (whole, body), (head, nothing) = (ask(server, inside(server, "preview"), method) for method in ("GET", "HEAD"))
     assert nothing == b""
     assert (head.status, head.headers["Content-Length"], head.headers["ETag"]) == (200, str(len(body)), whole.headers["ETag"])
+    # A client that knows HTTP looks at no body, and takes it for the next answer.
+    with socket.create_connection((HOST, server.port), timeout=10) as reader:
+        reader.sendall(f"HEAD {inside(server, 'preview')} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: reader.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_nobody_waits_for_longer_than_the_server_wants(server, monkeypatch):
+    monkeypatch.setattr("wedge.pages.server._LONGEST_WAIT", 0.5)
+    tag = ask(server, inside(server, "state"))[0].headers["ETag"]
+    for wait in ("999", "inf", "nan", "x"):  # `ask` itself waits for ten seconds
+        assert ask(server, inside(server, f"state?wait={wait}"), If_None_Match=tag)[0].status == 304
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:8000", "LOCALHOST:1", "[::1]:80", "[::1]", "127.0.0.1:65535"])

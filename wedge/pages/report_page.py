@@ -173,7 +173,7 @@ def _short(data: Any, exact: bool = False) -> Any:
 
 def _script(text: str) -> str:
     """Return a script that may stand in a page: no text of it can end it."""
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return re.sub(r"<(/script|!--)", r"<\\\1", text, flags=re.IGNORECASE)
 
 
 def _policy(scripts: Sequence[str]) -> str:
