@@ -6,6 +6,7 @@ import secrets
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +36,7 @@ _MOST_READERS = 32
 _MOST_CONNECTIONS = 64
 _PIECE_BYTES = 2**17
 _CLOSING_SECONDS = 2.0
+_BETWEEN_SECONDS = 3.0  # a page asks again half a second after an answer, or later where much else is going on
 _JSON, _BYTES = "application/json", "application/octet-stream"
 
 
@@ -106,8 +108,13 @@ class PageServer:
 
     def close(self) -> None:
         """Give those that wait the last state, and end."""
+        between = time.monotonic() - self._server.answered < _BETWEEN_SECONDS
         self._server.closing.set()
         self._server.idle.wait(_CLOSING_SECONDS)
+        if between:
+            # Somebody watches, and would never hear how it ended.
+            self._server.told.wait(_CLOSING_SECONDS)
+            self._server.idle.wait(_CLOSING_SECONDS)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(_CLOSING_SECONDS)
@@ -128,7 +135,8 @@ class _Server(ThreadingHTTPServer):
     token: str
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.closing, self.idle = threading.Event(), threading.Event()
+        self.closing, self.idle, self.told = threading.Event(), threading.Event(), threading.Event()
+        self.answered = -float("inf")  # when somebody who watches was told the state
         self.idle.set()
         self._busy, self._lock = 0, threading.Lock()
         self.places = threading.BoundedSemaphore(_MOST_READERS)
@@ -241,6 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(_LOOK_SECONDS)
             waited += _LOOK_SECONDS
         self._send_tagged(_JSON, body, tag)
+        if "wait" in query:
+            self.server.answered = time.monotonic()
+        if closing:
+            self.server.told.set()
 
     def _send_data(self, name: str) -> None:
         found = self.server.source.data(name)
