@@ -17,7 +17,6 @@ _SPECTRUM_DECADES = 7.0
 _SLAB_VALUES = 2**24
 _SLAB_ROWS = 16
 _DPI = 110
-_WIDTH_INCHES = 3.2
 _MARGIN_INCHES = 0.4
 
 
@@ -124,15 +123,18 @@ def comparison_picture(volumes: Sequence[tuple[str, Volume]], path: Path, look: 
     # One scale for all planes of a column: the widest fills it.
     widest = max([shape[PLANES[name][1]] for name in look.planes], default=1)
     heights = [shape[PLANES[name][0]] / widest for name in look.planes] + [1.0] * look.spectrum
-    width = max(look.width_pixels / _DPI, 1.0)
+    width = look.width_pixels / _DPI
     figure = Figure(figsize=(width * len(volumes), width * sum(heights) + _MARGIN_INCHES), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(heights), len(volumes), squeeze=False, height_ratios=heights)
     for column, (title, volume) in enumerate(volumes):
         _draw_planes(axes[:, column], volume, look)
+        _scale_alike(axes[:, column], volume.array.shape, look.planes)
         if look.spectrum:
             _draw_spectrum(axes[-1, column], volume, look, volume.tilt_angles_deg or volumes[0][1].tilt_angles_deg)
-        axes[0, column].set_title(title, fontsize="medium" if len(title) < width * 9 else "x-small", wrap=True)
+        # Names of files, not formulas: a dollar is a dollar, and bytes that are no text are drawn as what stands for them.
+        name = title.encode("utf-8", "replace").decode()
+        axes[0, column].set_title(name, fontsize="medium" if len(name) < width * 9 else "x-small", wrap=True, parse_math=False)
     for row, label in enumerate([f"{name[0]}, {name[1]}" for name in look.planes] + ["kz, kx (log power)"] * look.spectrum):
         axes[row, 0].set_ylabel(label)
     for axis in axes.flat:
@@ -171,11 +173,24 @@ def _draw_planes(axes: Any, volume: Volume, look: Look) -> None:
             _draw_scale(axes[row], shape[down], shape[right], volume.voxel_size_angstrom)
 
 
+def _scale_alike(axes: Any, shape: Sequence[int], names: Sequence[str]) -> None:
+    """Give the planes of a column one scale: each in the middle of as much room to its sides as the widest takes."""
+    widest = max([shape[PLANES[name][1]] for name in names], default=1)
+    for axis, name in zip(axes, names, strict=False):
+        down, right = PLANES[name]
+        beside = (widest - shape[right]) / 2
+        axis.set(xlim=(-beside, shape[right] + beside), ylim=(shape[down], 0))
+        axis.set_frame_on(beside == 0)
+
+
 def _draw_spectrum(axis: Any, volume: Volume, look: Look, angles_deg: tuple[float, ...] | None) -> None:
     power = spectrum_zx(volume, look.spectrum_values)
     power = np.log10(power / max(power.max(), 1e-300) + 1e-300)
-    axis.imshow(power, cmap="magma", vmin=-_SPECTRUM_DECADES, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5))
+    # Each pixel around its own frequency: of an even number, zero's is half a pixel beside the middle.
+    top, left = (-(count // 2 + 0.5) / count for count in power.shape)
+    axis.imshow(power, cmap="magma", vmin=-_SPECTRUM_DECADES, vmax=0, extent=(left, left + 1, top + 1, top))
     _draw_cone(axis, angles_deg)
+    axis.set(xlim=(left, left + 1), ylim=(top + 1, top))
 
 
 def _draw_cone(axis: Any, angles_deg: tuple[float, ...] | None) -> None:

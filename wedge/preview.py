@@ -76,7 +76,7 @@ class Preview:
             shape, spacing, window = (tuple(header.pop(key)) for key in ("shape", "spacing_voxels", "window"))
             codes = np.frombuffer(message, np.uint8, offset=start).reshape(shape)
             return cls(codes, window=window, spacing_voxels=spacing, **header)
-        except (ValueError, KeyError, TypeError, struct.error) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
             raise InputError(f"damaged preview: {str(error).splitlines()[0]}; it is written anew as the fit goes on") from error
 
 

@@ -64,7 +64,7 @@ def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         without_browser("no Chromium here (apt-get install chromium, or WEDGE_CHROMIUM=PATH)")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=120_000)
         yield running
         running.close()
 
@@ -79,7 +79,7 @@ def page_log() -> PageLog:
 def page(browser: Any, page_log: PageLog) -> Iterator[Any]:
     """A fresh page (playwright's ``Page``); its errors and its requests to others fail the test."""
     context = browser.new_context(viewport={"width": 1000, "height": 700})
-    context.set_default_timeout(30_000)
+    context.set_default_timeout(60_000)  # two cores may have much else to do
 
     def on_console(message: Any) -> None:
         if message.type == "error":

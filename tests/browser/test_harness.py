@@ -21,7 +21,10 @@ def test_parts_are_served_under_the_strict_policy(open_parts):
 )
 def test_errors_are_seen(open_parts, page_log, script):
     page = open_parts("broken.js", files={"/broken.js": script.encode()})
-    page.wait_for_timeout(50)
+    for _ in range(500):
+        if page_log.errors:
+            break
+        page.wait_for_timeout(20)
     assert any("broken" in error for error in page_log.errors)
     page_log.errors.clear()
 

@@ -33,7 +33,7 @@ def preview(codes=CODES, low=0.0, high=255.0, window=(0.0, 255.0), spacing=(1.0,
 
 def until(page, condition: str) -> None:
     """Wait for what a frame or two later is true."""
-    for _ in range(200):
+    for _ in range(1000):
         if page.evaluate(condition):
             return
         page.wait_for_timeout(20)
@@ -105,6 +105,7 @@ def test_a_click_moves_the_cursor_and_the_other_planes(slices):
     box = canvas(page, "yx").bounding_box()
     page.evaluate("a.onCursor = (cursor) => { window.told = cursor; }")
     page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.8 * box["height"])
+    page.mouse.click(box["x"] + 5, box["y"] + 5, button="right")  # opens the browser's menu, and moves nothing
     z, y, x = cursor(page)
     assert (y, x) == pytest.approx((0.8, 0.25), abs=0.02)
     assert z == 0.5
@@ -214,8 +215,7 @@ def test_a_map_of_differences_is_symmetric_about_zero(slices):
     assert negative[2] > negative[0] + 80  # blue
     assert positive[0] > positive[2] + 80  # red
     page.get_by_label("upper end of contrast of a").fill("150")
-    low, high = page.evaluate("a.window()")
-    assert low == -high != 0
+    assert page.evaluate("a.window()") == pytest.approx([-0.5, 0.5])  # inwards too
 
 
 def test_linked_volumes_share_cursor_and_contrast_in_their_own_units(slices):

@@ -39,6 +39,23 @@ def test_the_wedge_is_drawn_where_power_ends(open_parts):
     assert "20.0° and 40.0°" in page.locator("#at-a ul").inner_text()
 
 
+@pytest.mark.parametrize("shape", [(12, 40), (13, 40), (12, 41)])
+def test_the_lines_of_views_go_through_frequency_zero(open_parts, shape):
+    page = open_parts(*PARTS, body=BODY)
+    codes = np.zeros(shape, np.uint8)
+    codes[shape[0] // 2, shape[1] // 2] = 255
+    show_spectrum(page, codes, [-60, 30])
+    side = float(page.locator("#at-a image").get_attribute("width"))
+    down, right = ((count // 2 + 0.5) / count * side for count in shape)
+    for angle in (-60, 30):
+        line = page.locator(f"#at-a line[data-angle='{angle}']")
+        x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
+        assert np.rad2deg(np.arctan2(y2 - y1, x2 - x1)) == pytest.approx(angle)
+        assert np.rad2deg(np.arctan2(y2 - down, x2 - right)) == pytest.approx(angle)
+        assert all(-1e-9 <= each <= side + 1e-9 for each in (x1, y1, x2, y2))
+        assert np.hypot(x2 - x1, y2 - y1) > 0.9 * side
+
+
 def test_without_angles_no_wedge_is_drawn(open_parts):
     page = open_parts(*PARTS, body=BODY)
     show_spectrum(page, np.zeros((4, 6), np.uint8), None)
@@ -125,6 +142,8 @@ def test_charts_of_hardly_anything_can_be_shown(open_parts):
         for log in (False, True):
             show_chart(page, [{"name": "a", "x": x, "y": y}], title="nothing", yLog=log)
     show_chart(page, [])
+    page.evaluate("new Wedge.Chart(document.getElementById('at-a'), {})")  # its data are still to come
+    page.evaluate("new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
     for figure in page.locator("#at-a figure > svg").all():
         figure.press("ArrowRight")
         assert "NaN" not in figure.inner_html()

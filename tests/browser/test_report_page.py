@@ -116,6 +116,17 @@ def test_one_slider_and_any_volume_moves_all_volumes(opened) -> None:
         assert places == [places[0]] * 6
 
 
+def test_differences_have_their_sign_and_few_large_ones_hide_no_others(opened) -> None:
+    found = opened().evaluate("""() => {
+      const preview = (codes) => ({shape: [1, 1, 1000], spacing: [1, 1, 1], codes, low: 0, high: 255, window: [0, 255]});
+      const codes = new Uint8Array(1000).fill(30);
+      codes[999] = 230;
+      const [map] = Wedge.differences([preview(new Uint8Array(1000).fill(20)), preview(codes)]);
+      return [Wedge.density(map, map.codes[0]), Wedge.density(map, map.codes[999]), map.low, map.high, ...map.window];
+    }""")
+    assert found == pytest.approx([10, 210, -210, 210, -10, 10], abs=1)
+
+
 def test_contrast_is_shared_in_densities_of_the_first(opened) -> None:
     page = opened()
     slider = page.get_by_label("white of all volumes")
@@ -131,6 +142,9 @@ def test_contrast_is_shared_in_densities_of_the_first(opened) -> None:
     assert own[1] != pytest.approx(windows[1], rel=1e-3)
     page.get_by_role("button", name="Reset contrast").click()
     assert page.evaluate("Wedge.report.pictures.greys[0].window()") == page.evaluate("Wedge.report.pictures.previews[0].window")
+    before = pixels(page, "#slices [data-plane=yx] canvas")
+    page.locator("#controls").get_by_label("invert").check()
+    assert all(a != b for a, b in zip(before, pixels(page, "#slices [data-plane=yx] canvas"), strict=True))
     # Differences are those of the densities: 0.5 v - 0.5 of the second volume is the first with a little noise.
     found = page.evaluate(
         """() => { const [first, second] = Wedge.report.pictures.previews, difference = Wedge.differences([first, second])[0];
@@ -174,6 +188,11 @@ def test_it_is_worked_by_keyboard_and_read_aloud(opened) -> None:
     assert seen[0] == "Skip to the report"
     told = page.evaluate("Array.from(document.querySelectorAll('#slices canvas[tabindex]'), c => c.getAttribute('aria-label'))")
     assert [label for label in seen if label in told] == told
+    names = ["truth", "a", LONG]
+    groups = [*names, *(f"{name} minus truth" for name in names[1:]), "spread"]
+    assert page.locator(".wedge-slices").evaluate_all("all => all.map(each => each.getAttribute('aria-label'))") == [
+        f"orthoslices of {name}" for name in groups
+    ]
     look_at_scene(page)
     assert page.evaluate(NAMELESS) == []
     assert page.locator("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").count() == 0

@@ -127,6 +127,7 @@ def test_a_lost_context_is_told_and_reset_brings_the_picture_back(parts):
     message.wait_for(state="visible")
     assert "Press Reset" in message.inner_text()
     parts.evaluate("scene.show(preview([6, 8, 10], corner))")
+    assert message.is_visible()  # pages show new volumes all the time
     parts.get_by_role("button", name="Reset").click()
     assert parts.evaluate("seen(scene)") == pytest.approx(before, rel=0.01)
     assert not message.is_visible()

@@ -147,6 +147,21 @@ def test_the_end_of_the_fits_own_server_is_no_loss(opened, fake, server):
     wait(opened, "document.getElementById('text').textContent.includes('wedge watch o.zarr')")
 
 
+def test_a_page_whose_server_ends_before_the_fit_does_not_call_it_running(opened, server):
+    server.close()
+    has_state(opened, "lost")
+    assert "No answer from the server" in opened.locator("#banner").inner_text()
+    assert opened.title().startswith("connection lost")
+
+
+def test_a_connection_that_only_seems_to_be_there_is_told(opened, fake, page_log):
+    """As a tunnel to a machine that went away: what is asked is taken and not answered for longer than a server with no news takes."""
+    opened.evaluate("Wedge.LONGEST_SILENCE_MS = 300")
+    fake.tell()  # news, after which it asks again
+    has_state(opened, "lost")
+    page_log.errors.clear()
+
+
 def test_a_fit_that_is_being_prepared_shows_how_far_that_is(page, server, fake):
     fake.tell(stage=["trial fits that choose the settings", 4, 13], progress=[0, 0], num_steps=None, step=None)
     page.goto(server.address)

@@ -1,6 +1,7 @@
 """``wedge picture`` from the command line."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,14 @@ def test_what_makes_no_picture_is_refused_in_a_line(wedge, options: tuple, code:
     assert message in refused.error
     assert Path("there.png").read_bytes() == b"kept"
     assert not Path("a.png").exists()
+
+
+@pytest.mark.parametrize("name", [b"$x^$_{.mrc", b"no text \xff.mrc"], ids=["formula", "bytes"])
+def test_any_name_of_a_file_is_a_title(wedge, name: bytes) -> None:
+    path = Path(os.fsdecode(name))
+    Path("b.mrc").rename(path)
+    assert wedge("picture", path, "-o", "a.png", "--pixels", 100, "--from-axes", "zyx").code == 0
+    assert size("a.png")[1] == 100
 
 
 def test_no_part_of_a_picture_is_left_when_it_fails(wedge, monkeypatch: pytest.MonkeyPatch) -> None:

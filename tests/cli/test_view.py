@@ -132,6 +132,21 @@ def test_chimerax_gets_commands_with_the_voxel_size(wedge, install) -> None:
     assert 3 < surface < 17
 
 
+@pytest.mark.parametrize("name", [b"two\nlines.mrc", b"no text \xff.mrc"], ids=["lines", "bytes"])
+def test_any_name_of_a_file_can_be_shown(wedge, install, name: bytes) -> None:
+    """A name is one word of a command: no line of it is another command."""
+    path = Path(os.fsdecode(name))
+    Path("b.mrc").rename(path)
+    Path("b.mrc.json").rename(f"{path}.json")
+    program = install("chimerax")
+    assert wedge("view", path).code == 0
+    lines = os.fsdecode(Path(arguments(program)[0]).read_bytes()).splitlines()
+    assert [line.split()[0] for line in lines] == ["#", "open", "volume", "volume", "#", "view", "view"]
+    words = shlex.split(lines[1])
+    assert np.array_equal(formats.open_volume(words[1]).array[:], ARRAY)
+    assert words[-1] == " ".join(str(path).splitlines())
+
+
 RECORDING_NAPARI = """
 import atexit, json
 import numpy as np

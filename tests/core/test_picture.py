@@ -8,7 +8,18 @@ import pytest
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.geometry import TiltGeometry
-from wedge.picture import Look, _draw_cone, _draw_planes, comparison_picture, orthoslices, plane_images, scale_bar, spectrum_zx
+from wedge.picture import (
+    AS_USUAL,
+    Look,
+    _draw_cone,
+    _draw_planes,
+    _draw_spectrum,
+    comparison_picture,
+    orthoslices,
+    plane_images,
+    scale_bar,
+    spectrum_zx,
+)
 
 SHAPE = (20, 7, 32)
 
@@ -90,6 +101,21 @@ def test_spectrum_and_cone_lines_agree_with_the_geometry(tmp_path, monkeypatch):
     assert all(np.abs(end).max() == pytest.approx(0.5) for end in lines.ends)
 
 
+@pytest.mark.parametrize("shape", [(8, 32), (9, 32), (8, 33), (31, 10)])
+def test_pixels_of_a_spectrum_lie_around_their_frequencies(shape):
+    """Of even numbers zero is beside the middle: lines through the middle would miss the power they are drawn for."""
+    from matplotlib.figure import Figure
+
+    axis = Figure().subplots()
+    noise = np.random.default_rng(0).normal(size=(shape[0], 1, shape[1]))
+    _draw_spectrum(axis, volume(noise), AS_USUAL, (-60.0, 60.0))
+    left, right, bottom, top = axis.images[0].get_extent()
+    rows, columns = (np.fft.fftshift(np.fft.fftfreq(count)) for count in shape)
+    assert top + (np.arange(shape[0]) + 0.5) / shape[0] * (bottom - top) == pytest.approx(rows)
+    assert left + (np.arange(shape[1]) + 0.5) / shape[1] * (right - left) == pytest.approx(columns)
+    assert (*axis.get_xlim(), *axis.get_ylim()) == (left, right, bottom, top)
+
+
 class Lines:
     """Axes that remember the far ends ``(kx, kz)`` of the lines through 0."""
 
@@ -129,6 +155,19 @@ def test_deeper_volumes_need_higher_pictures(tmp_path):
     for name, depth in (("flat", 4), ("deep", 64)):
         comparison_picture([("a", volume(np.random.default_rng(0).normal(size=(depth, 16, 64))))], tmp_path / f"{name}.png")
     assert read_png(tmp_path / "deep.png").shape[0] > read_png(tmp_path / "flat.png").shape[0] + 200
+
+
+def test_all_planes_of_a_column_have_one_scale(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    save, kept = Figure.savefig, []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: (save(figure, *args, **options), kept.append(figure)))
+    for planes in (("yx", "zx", "zy"), ("zy", "yx")):
+        comparison_picture([("a", volume(np.zeros((17, 29, 41)), voxel_size_angstrom=10.0))], tmp_path / "a.png", Look(planes))
+        drawn = kept[-1].axes[: len(planes)]
+        scales = np.array([np.diff(axis.transData.transform([(0, 0), (1, 1)]), axis=0)[0] for axis in drawn])
+        assert np.abs(scales) == pytest.approx(np.full(scales.shape, abs(scales[0, 0])), rel=0.01)
+        assert abs(scales[0, 0]) * 41 == pytest.approx(352, rel=0.15)
 
 
 def test_picture_shows_what_is_there(tmp_path):

@@ -53,6 +53,12 @@ def test_slices_are_put_in_the_order_of_volumes():
     assert codes[0, 4, 0] > codes[4, 0, 0]
 
 
+@pytest.mark.parametrize("header", [b"3", b"null", b"[]", b"{}", b"[" * 100_000, b"\xff"])
+def test_a_message_with_another_header_is_refused(header):
+    with pytest.raises(InputError, match="damaged preview"):
+        Preview.from_bytes(b"WEDGEPV1" + len(header).to_bytes(4, "little") + header)
+
+
 @pytest.mark.parametrize("cut", [0, 4, 11, 40, -1])
 def test_a_damaged_message_is_refused(cut):
     with pytest.raises(InputError, match="damaged preview"):

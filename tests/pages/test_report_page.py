@@ -92,6 +92,26 @@ def test_hostile_names_and_records_stay_text() -> None:
     assert any("<script>alert(1)<script>" in label for label in json.loads(data)["labels"])
 
 
+def test_names_that_are_no_text_do_no_harm() -> None:
+    """Bytes of a name that stand for no letter."""
+    name = b"a\xff.zarr".decode("utf-8", "surrogateescape")
+    page = report_page(Subject([volume(name), volume("b.zarr", 1)]), name, ABOUT)[0]
+    assert "a?.zarr" in "\n".join(Reader(page).texts)
+    assert page.encode()
+
+
+def test_volumes_that_are_turned_over_are_named() -> None:
+    first = volume("first.zarr")
+    turned = Volume(3 - 2 * np.asarray(first.array), 5.0, "turned.zarr")
+    told = "Turned over, since their high densities go with low ones of first: turned."
+    assert told in Reader(report_page(Subject([first, volume("other.zarr"), turned]), "title", ABOUT)[0]).texts
+    assert told not in Reader(report_page(Subject([first, turned], intensity_fit="none"), "title", ABOUT)[0]).texts
+
+
+def test_no_text_of_a_script_ends_it() -> None:
+    assert page_module._script("a = '</script><!-- </SCRIPT'") == "a = '<\\/script><\\!-- <\\/SCRIPT'"
+
+
 def test_it_asks_for_nothing() -> None:
     page = report_page(subject(), "title", ABOUT)[0]
     reader = Reader(page)

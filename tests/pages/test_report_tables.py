@@ -111,6 +111,13 @@ def test_resolution_of_a_known_curve() -> None:
     assert resolution_of(curve, "wedge", "0.143", shape, 7.0) is None
 
 
+def test_resolutions_are_searched_from_one_period_over_the_shortest_side() -> None:
+    """A dip below that is noise of a few frequencies, and the resolution of a slab is not that of its length."""
+    curve = Curve("cycles per voxel", [0.02, 0.05, 0.1, 0.2, 0.3], {"whole": [1.0, 0.0, 1.0, 0.9, 0.1], "half-bit": [0.5] * 5})
+    assert resolution_of(curve, "whole", "0.5", (10, 200, 200), 1.0) == pytest.approx(1 / 0.25)
+    assert resolution_of(curve, "whole", "0.5", (200, 200, 200), 1.0) == pytest.approx(1 / 0.035)
+
+
 def test_the_resolutions_of_the_whole_are_those_that_the_metric_states() -> None:
     stated = Evaluation("v", "r", IntensityFit("none"), 1.0, values={"fsc.resolution-0.5-angstrom": 33.0}, curves={"fsc": falling()})
     (found,) = resolution_table([Measured("a", stated)], (128, 128, 128), 7.0)

@@ -1,7 +1,9 @@
 """Laws of the files of a run: read whole or not at all, damage told in one line."""
 
+import errno
 import json
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +94,22 @@ def test_files_that_are_far_too_large_are_not_read(files):
     with (files.folder / "state.json").open("wb") as file:
         file.truncate(2**30)
     with pytest.raises(InputError, match="larger than any"):
+        files.state()
+
+
+def test_a_file_that_a_shared_disk_no_longer_has_is_read_anew(files, monkeypatch):
+    files.write_state({"state": "running"})
+    opened, stale = Path.open, [errno.ESTALE, errno.ESTALE]
+
+    def failing(path, *arguments):
+        if stale:
+            raise OSError(stale.pop(), "Stale file handle")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", failing)
+    assert files.state()["state"] == "running"
+    stale += [errno.ESTALE] * 3
+    with pytest.raises(InputError, match="Stale"):
         files.state()
 
 

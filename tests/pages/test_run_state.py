@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -263,6 +264,16 @@ def test_what_a_path_means(fake, tmp_path, write_volume):
     (tmp_path / "renamed").mkdir()
     (tmp_path / "renamed" / "config.json").write_text("{}")
     assert find_subject(tmp_path / "renamed").run_dir == tmp_path / "renamed"
+
+
+def test_the_folder_that_one_is_in_can_be_named(fake, monkeypatch):
+    monkeypatch.chdir(fake.run_dir)
+    assert find_subject(Path()) == Subject(fake.run_dir, fake.output)
+    (fake.run_dir / "more").mkdir()
+    monkeypatch.chdir(fake.run_dir / "more")
+    assert find_subject(Path("..")) == Subject(fake.run_dir, fake.output)
+    with pytest.raises(InputError, match="/"):
+        find_subject(Path("/"))
 
 
 def test_what_is_neither_run_nor_volume_is_refused(tmp_path):

@@ -55,6 +55,13 @@ def ask(server, path, method="GET", **headers):
         connection.close()
 
 
+def until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def inside(server, name=""):
     return f"/{server.token}/{name}"
 
@@ -112,6 +119,19 @@ def test_head_has_the_headers_and_no_body(server):
     (whole, body), (head, nothing) = (ask(server, inside(server, "preview"), method) for method in ("GET", "HEAD"))
     assert nothing == b""
     assert (head.status, head.headers["Content-Length"], head.headers["ETag"]) == (200, str(len(body)), whole.headers["ETag"])
+    # A client that knows HTTP looks at no body, and takes it for the next answer.
+    with socket.create_connection((HOST, server.port), timeout=10) as reader:
+        reader.sendall(f"HEAD {inside(server, 'preview')} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: reader.recv(2**16), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+def test_nobody_waits_for_longer_than_the_server_wants(server, monkeypatch):
+    monkeypatch.setattr("wedge.pages.server._LONGEST_WAIT", 0.5)
+    tag = ask(server, inside(server, "state"))[0].headers["ETag"]
+    for wait in ("999", "inf", "nan", "x"):  # `ask` itself waits for ten seconds
+        assert ask(server, inside(server, f"state?wait={wait}"), If_None_Match=tag)[0].status == 304
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "localhost:8000", "LOCALHOST:1", "[::1]:80", "[::1]", "127.0.0.1:65535"])
@@ -181,20 +201,60 @@ def test_who_waits_is_given_the_last_state_when_it_closes(server, source):
     heard = []
     waiting = threading.Thread(target=lambda: heard.append(ask(server, inside(server, "state?wait=20"), If_None_Match=tag)[1]))
     waiting.start()
-    time.sleep(0.4)
+    until(lambda: server._server._busy)
     source.state["state"] = "ended"
     begun = time.monotonic()
     server.close()
     waiting.join(10)
     assert json.loads(heard[0]) == {"state": "ended", "step": 1, "closing": True}
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 15
     with pytest.raises(OSError, match="refused"):
         socket.create_connection((HOST, server.port), timeout=5)
+
+
+def test_who_asks_again_a_little_later_is_given_the_last_state_too(server, source):
+    """A page that is shown a state asks for the next one half a second later, when the fit may have ended."""
+    ask(server, inside(server, "state?wait=0"))
+    source.state["state"] = "ended"
+    closing = threading.Thread(target=server.close)
+    closing.start()
+    until(server._server.closing.is_set)
+    time.sleep(0.5)
+    assert json.loads(ask(server, inside(server, "state?wait=0"))[1]) == {"state": "ended", "step": 1, "closing": True}
+    closing.join(10)
+    assert not closing.is_alive()
 
 
 def test_a_port_that_is_taken_is_one_line(server, source):
     with pytest.raises(UsageError, match=rf"--port {server.port} cannot be had: .*choose another"):
         PageServer(source, Page({}), server.port)
+
+
+def test_a_reader_may_be_slow_as_long_as_it_reads(server, source, monkeypatch):
+    """The limit is for a piece and not for the whole, which over a slow line takes longer."""
+    monkeypatch.setattr("wedge.pages.server._Handler.timeout", 2.0)
+    source.pictures["preview"] = ("v2", b"x" * 2**23)
+    begun, got = time.monotonic(), 0
+    with socket.create_connection((HOST, server.port), timeout=10) as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
+        reader.sendall(f"GET {inside(server, 'preview')} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        while part := reader.recv(2**18):
+            got += len(part)
+            if time.monotonic() - begun < 4:
+                time.sleep(0.1)
+    assert got > 2**23
+
+
+def test_no_more_connections_are_held_than_a_page_needs(server):
+    """Each is a file of the fit's process: who may not read could use them all up."""
+    held = [socket.create_connection((HOST, server.port), timeout=10) for _ in range(64)]
+    until(lambda: server._server.connections._value == 0)
+    with socket.create_connection((HOST, server.port), timeout=10) as one_more:
+        assert one_more.recv(1) == b""
+    for each in held:
+        each.close()
+    until(lambda: server._server.connections._value == 64)
+    assert ask(server, inside(server, "state"))[0].status == 200
 
 
 def test_many_readers_and_nonsense_do_no_harm(server, capfd):

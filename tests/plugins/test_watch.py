@@ -76,6 +76,20 @@ def fit(tilts, run_dir, method, observer=None, stop=None, resume=False, **option
     return memory.slices
 
 
+def test_what_the_thread_takes_counts(tmp_path, monkeypatch):
+    """It writes signs of life while the fit goes on, in the fit's own process."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("wedge_watch.observer.time.thread_time", lambda: float(next(ticks)))
+    made = observer(beat_seconds=0.05)
+    made.prepare(str(tmp_path))
+    deadline = time.monotonic() + 30
+    while made._budget.spent < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    made.end({})
+    assert made._budget.spent >= 3
+    assert not made._budget.has_room_for(0.0)
+
+
 def observer(**options):
     return WatchObserver(WatchOptions(**({"seconds": 0.0, "beat_seconds": 60.0} | options)))
 

@@ -184,11 +184,11 @@ def make_pictures(subject: Subject, room_bytes: int) -> Pictures:
         peak = peak or top
     taken = sum(len(each.to_json()["deflated"]) for each in spectra)
     previews, spread, side = shrink_to_fit(subject.volumes, subject.spread, room_bytes - taken)
-    shown = []
-    for preview, fit in zip(previews, fits, strict=True):
-        unfitted = IntensityFit("none") if subject.intensity_fit == "none" else alike(preview, previews[0])
-        shown.append(in_densities_of_first(preview, fit or unfitted))
+    unfitted = [IntensityFit("none") if subject.intensity_fit == "none" else alike(preview, previews[0]) for preview in previews]
+    used = [fit or other for fit, other in zip(fits, unfitted, strict=True)]
+    shown = [in_densities_of_first(*each) for each in zip(previews, used, strict=True)]
     if spread is not None and subject.spread_of is not None and (fit := fits[subject.spread_of]) is not None:
         spread = in_densities_of_first(spread, IntensityFit(fit.kind, abs(fit.scale), 0.0))
     whole = max(max(volume.array.shape) for volume in subject.volumes)
-    return Pictures(tuple(shown), tuple(spectra), spread, side, whole)
+    turned = tuple(place for place, fit in enumerate(used) if fit.scale < 0)
+    return Pictures(tuple(shown), tuple(spectra), spread, side, whole, turned)

@@ -72,7 +72,9 @@ def page_text(report: Report, pictures: Pictures | None) -> str:
         "scripts": "\n".join(f"<script>{script}</script>" for script in scripts),
     }
     # One pass over the template alone: what is filled in is never looked at again.
-    return _PLACE.sub(lambda found: parts[found[1]], asset_text("report.html"))
+    page = _PLACE.sub(lambda found: parts[found[1]], asset_text("report.html"))
+    # Names of files may hold bytes that are no text.
+    return page.encode("utf-8", "replace").decode()
 
 
 def _licences() -> str:
@@ -92,7 +94,7 @@ def _body(report: Report, pictures: Pictures | None) -> str:
     labels = [volume.label for volume in report.volumes]
     body = framed("volumes", "Volumes", report_html.volumes_table(report) + report_html.paragraphs(report.notes, "muted"))
     controls = report_html.tag("div", id="controls")
-    body += framed("slices", "Slices", _size_note(pictures) + controls + cells("slices", labels, _stills(labels, pictures)))
+    body += framed("slices", "Slices", _pictures_note(labels, pictures) + controls + cells("slices", labels, _stills(labels, pictures)))
     if len(labels) > 1:
         told = f"Each volume minus {labels[0]}, both in the densities above, from their 8-bit pictures."
         shown = report_html.paragraphs([told], "muted") + cells("difference", labels[1:], first=1)
@@ -105,11 +107,17 @@ def _body(report: Report, pictures: Pictures | None) -> str:
     return body + framed("made", "How each was made", "".join(report_html.made(each, place) for place, each in enumerate(report.made)))
 
 
-def _size_note(pictures: Pictures | None) -> str:
-    if pictures is None or pictures.longest_side >= pictures.full_side:
+def _pictures_note(labels: Sequence[str], pictures: Pictures | None) -> str:
+    if pictures is None:
         return ""
-    told = f"Pictures are binned to {pictures.longest_side} voxels along the longest side of {pictures.full_side}; "
-    return report_html.paragraphs([told + "metrics are of all voxels."], "muted")
+    notes = []
+    if pictures.longest_side < pictures.full_side:
+        told = f"Pictures are binned to {pictures.longest_side} voxels along the longest side of {pictures.full_side}; "
+        notes.append(told + "metrics are of all voxels.")
+    if pictures.turned:
+        turned = ", ".join(labels[place] for place in pictures.turned)
+        notes.append(f"Turned over, since their high densities go with low ones of {labels[0]}: {turned}.")
+    return report_html.paragraphs(notes, "muted")
 
 
 def _stills(labels: Sequence[str], pictures: Pictures | None) -> list[str]:
@@ -165,7 +173,7 @@ def _short(data: Any, exact: bool = False) -> Any:
 
 def _script(text: str) -> str:
     """Return a script that may stand in a page: no text of it can end it."""
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return re.sub(r"<(/script|!--)", r"<\\\1", text, flags=re.IGNORECASE)
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -42,13 +42,17 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is drawn of the volumes, in their order, and of a spread; and the longest side of what there was room for, and of what is."""
+    """What is drawn of the volumes, in their order, and of a spread; and the longest side of what there was room for, and of what is.
+
+    ``turned`` are the places of volumes whose high densities are shown as low ones.
+    """
 
     previews: tuple[Preview, ...]
     spectra: tuple[Spectrum, ...]
     spread: Preview | None
     longest_side: int
     full_side: int
+    turned: tuple[int, ...] = ()
 
     @property
     def packed(self) -> list[str]:

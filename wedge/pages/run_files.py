@@ -1,5 +1,6 @@
 """What a running fit leaves for whoever watches it, in ``OUT.run/watch``: small files, each replaced at once or not at all."""
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -98,8 +99,7 @@ class RunFiles:
     def _read(self, name: str, largest: int) -> bytes | None:
         path = self.folder / name
         try:
-            with path.open("rb") as file:
-                message = file.read(largest + 1)
+            message = self._first_bytes(path, largest + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
@@ -107,6 +107,18 @@ class RunFiles:
         if len(message) > largest:
             raise InputError(f"{path} is damaged: it is larger than any that wedge writes")
         return message
+
+    @staticmethod
+    def _first_bytes(path: Path, count: int) -> bytes:
+        for last in (False, False, True):
+            try:
+                with path.open("rb") as file:
+                    return file.read(count)
+            except OSError as error:
+                # On a shared disk a file that is replaced while it is read is no longer there: the new one is.
+                if error.errno != errno.ESTALE or last:
+                    raise
+        raise AssertionError
 
     def _json(self, name: str) -> dict[str, Any] | None:
         message = self._read(name, _LARGEST_JSON)

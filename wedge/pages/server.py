@@ -6,6 +6,7 @@ import secrets
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,7 +33,10 @@ _NAMES_OF_HERE = ("127.0.0.1", "localhost", "[::1]")
 _LONGEST_WAIT = 25.0
 _LOOK_SECONDS = 0.25
 _MOST_READERS = 32
+_MOST_CONNECTIONS = 64
+_PIECE_BYTES = 2**17
 _CLOSING_SECONDS = 2.0
+_BETWEEN_SECONDS = 3.0  # a page asks again half a second after an answer, or later where much else is going on
 _JSON, _BYTES = "application/json", "application/octet-stream"
 
 
@@ -104,8 +108,13 @@ class PageServer:
 
     def close(self) -> None:
         """Give those that wait the last state, and end."""
+        between = time.monotonic() - self._server.answered < _BETWEEN_SECONDS
         self._server.closing.set()
         self._server.idle.wait(_CLOSING_SECONDS)
+        if between:
+            # Somebody watches, and would never hear how it ended.
+            self._server.told.wait(_CLOSING_SECONDS)
+            self._server.idle.wait(_CLOSING_SECONDS)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(_CLOSING_SECONDS)
@@ -126,16 +135,35 @@ class _Server(ThreadingHTTPServer):
     token: str
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
-        self.closing, self.idle = threading.Event(), threading.Event()
+        self.closing, self.idle, self.told = threading.Event(), threading.Event(), threading.Event()
+        self.answered = -float("inf")  # when somebody who watches was told the state
         self.idle.set()
         self._busy, self._lock = 0, threading.Lock()
         self.places = threading.BoundedSemaphore(_MOST_READERS)
+        self.connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
         super().__init__(address, handler)
 
     def server_bind(self) -> None:
         # Without the look-up of a name, which may take long where there is no network.
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.server_address[1]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        # Each connection is a thread and an open file, of a fit's process maybe, which no other user of the machine may use up.
+        if not self.connections.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.connections.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.connections.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: a reader that went away is no error."""
@@ -221,6 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait(_LOOK_SECONDS)
             waited += _LOOK_SECONDS
         self._send_tagged(_JSON, body, tag)
+        if "wait" in query:
+            self.server.answered = time.monotonic()
+        if closing:
+            self.server.told.set()
 
     def _send_data(self, name: str) -> None:
         found = self.server.source.data(name)
@@ -251,4 +283,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD" and code != 304:
-            self.wfile.write(body)
+            # In pieces: the time that a reader may take is for each, and a slow line takes long for all.
+            for start in range(0, len(body), _PIECE_BYTES):
+                self.wfile.write(body[start : start + _PIECE_BYTES])

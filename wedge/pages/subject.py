@@ -38,10 +38,12 @@ def find_subject(path: Path) -> Subject:
     InputError
         If there is neither, or it is something else.
     """
-    run_dir = path.with_name(path.name + RUN_SUFFIX)
+    if path.name in ("", ".."):
+        path = path.resolve()  # "." has no name that another one could be made of
+    run_dir = path.parent / (path.name + RUN_SUFFIX)
     try:
         if (path / _CONFIG).is_file() and not (path / "zarr.json").exists():
-            return Subject(path, path.with_name(path.name.removesuffix(RUN_SUFFIX)))
+            return Subject(path, path.parent / (path.name.removesuffix(RUN_SUFFIX) or path.name))
         there, has_run = path.exists(), (run_dir / _CONFIG).is_file()
         if path.is_dir():
             next(path.iterdir(), None)

@@ -1,6 +1,7 @@
 """The programs that show volumes: where they are, and the command that shows volumes in each."""
 
 import importlib.util
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -75,7 +76,9 @@ def _show_in_neuroglancer(start: list[str], volumes: Sequence[Shown], copy: Copy
 
 
 def _show_in_chimerax(start: list[str], volumes: Sequence[Shown], copy: Copy) -> list[str]:
-    script = chimerax_script(volumes, [ready_mrc(each) or copy(each) for each in volumes])
+    # A command ends where its line does, within quotes too.
+    ready = [ready_mrc(each) if len(str(each.path).splitlines()) == 1 else None for each in volumes]
+    script = chimerax_script(volumes, [file or copy(each) for file, each in zip(ready, volumes, strict=True)])
     return [*start, str(_written(volumes, "chimerax", ".cxc", script))]
 
 
@@ -95,7 +98,7 @@ def _written(volumes: Sequence[Shown], program: str, suffix: str, text: str) -> 
     """Write a script to the cache, for everybody to look at and to run again."""
     path = cache_path(volumes[0], suffix, "\n".join([program, *(str(each.path) for each in volumes)]))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(os.fsencode(text))
     return path
 
 

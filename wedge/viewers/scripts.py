@@ -130,7 +130,7 @@ def chimerax_script(volumes: Sequence[Shown], files: Sequence[Path]) -> str:
     for number, (each, file) in enumerate(zip(volumes, files, strict=True), 1):
         z, y, x = each.volume.array.shape
         low, high = each.contrast
-        lines.append(f"open {_quoted(str(file))} format mrc name {_quoted(each.title)}")
+        lines.append(f"open {_quoted(str(file))} format mrc name {_quoted(' '.join(each.title.splitlines()))}")
         if each.volume.voxel_size_angstrom is not None:
             lines.append(f"volume #{number} voxelSize {each.volume.voxel_size_angstrom:.6g} originIndex 0,0,0")
         planes = f"orthoplanes xyz positionPlanes {x // 2},{y // 2},{z // 2} imageMode orthoplanes"

@@ -1,6 +1,7 @@
 """What is shown: a volume with its contrast, and how other programs read it without wedge."""
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,7 @@ def cache_path(each: Shown, suffix: str, more: str = "") -> Path:
     marked = each.path / "zarr.json" if (each.path / "zarr.json").is_file() else each.path
     state = marked.stat()
     told = f"{each.path.resolve()}\n{state.st_mtime_ns}\n{state.st_size}\n{each.volume.voxel_size_angstrom}\n{each.volume.array!r}\n{more}"
-    return cache_dir(_FOLDER) / (hashlib.sha256(told.encode()).hexdigest()[:32] + suffix)
+    return cache_dir(_FOLDER) / (hashlib.sha256(os.fsencode(told)).hexdigest()[:32] + suffix)
 
 
 def mrc_copy(each: Shown, on_note: Callable[[str], None], on_progress: Callable[[int], object] | None = None) -> Path:

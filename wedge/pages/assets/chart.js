@@ -12,6 +12,7 @@ Wedge.Chart = class {
   constructor(container, options = {}) {
     this.options = { title: "", xLabel: "", yLabel: "", yLog: false, xRange: null, yRange: null, marks: [], ...options };
     this._series = [];
+    this._steps = [];
     this._at = null; // the x that is read
     this._build(container);
     this._unobserve = Wedge.observeWidth(this.root, () => this._draw());

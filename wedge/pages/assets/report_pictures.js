@@ -55,7 +55,8 @@ Wedge.ReportPictures = class {
   // Fills the cells of a kind; returns what shows them.
   fill(kind, previews, map = "grey") {
     return Array.from(document.querySelectorAll(`.report-${kind}`), (cell, place) => {
-      const name = { difference: `${cell.textContent.trim()} minus ${this.labels[0]}` }[kind] || cell.textContent.trim();
+      // Not what the cell says: its still pictures, for who has no scripts, are text to scripts.
+      const name = kind === "spread" ? "spread" : kind === "difference" ? `${this.labels[place + 1]} minus ${this.labels[0]}` : this.labels[place];
       for (const still of cell.querySelectorAll("noscript")) still.remove();
       const slices = new Wedge.Slices(cell, { label: name });
       // Many volumes move at once: what is under the cursor is read where one moves it, not announced for each.

@@ -75,7 +75,8 @@ var Wedge = window.Wedge || {};
       if (!this.chosen) this.state.threshold = Wedge.sensibleThreshold(preview.codes, this.state.invert);
       if (!this.drawing) return;
       this.drawing.setPreview(preview);
-      this.say(this.drawing.empty ? "All values of this volume are equal: there is nothing to be seen but its box." : "");
+      // Of a picture that the browser took away, what was said of it is still true.
+      if (!this.broken) this.say(this.drawing.empty ? "All values of this volume are equal: there is nothing to be seen but its box." : "");
       this.changed();
     }
 

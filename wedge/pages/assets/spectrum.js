@@ -23,6 +23,10 @@ Wedge.viewLine = function (angleDeg) {
   return direction.map((part) => (0.5 * part) / longest);
 };
 
+// Where frequency 0 lies in a picture of so many pixels, in parts of it: in the middle of its own pixel, which of an even number is beside
+// the middle of the picture.
+Wedge.zeroFrequency = (count) => (Math.floor(count / 2) + 0.5) / count;
+
 Wedge.Spectrum = class {
   constructor(container, { label = "volume" } = {}) {
     this.label = label;
@@ -62,12 +66,13 @@ Wedge.Spectrum = class {
     svg.append(image);
     if (range) this._drawWedge(svg, side, range);
     svg.append(Wedge.svg("rect", { x: 0, y: 0, width: side, height: side, class: "axis" }));
+    const [zeroDown, zeroRight] = this._spectrum.shape.map((count) => Wedge.zeroFrequency(count) * side);
     for (const frequency of [-0.5, 0, 0.5]) {
-      const place = (frequency + 0.5) * side;
+      const [right, down] = [zeroRight, zeroDown].map((zero) => zero + frequency * side);
       const text = String(frequency).replace("-", "−");
       const anchor = { "-0.5": "start", 0: "middle", 0.5: "end" }[frequency];
-      svg.append(Wedge.svg("text", { x: place, y: side + 14, "text-anchor": anchor, class: "tick" }, text));
-      svg.append(Wedge.svg("text", { x: -4, y: Math.min(side, Math.max(10, place + 4)), "text-anchor": "end", class: "tick" }, text));
+      svg.append(Wedge.svg("text", { x: Math.min(side, right), y: side + 14, "text-anchor": anchor, class: "tick" }, text));
+      svg.append(Wedge.svg("text", { x: -4, y: Math.min(side, Math.max(10, down + 4)), "text-anchor": "end", class: "tick" }, text));
     }
     svg.append(Wedge.svg("text", { x: side / 2, y: side + 30, "text-anchor": "middle" }, "kx (cycles per voxel)"));
     svg.append(Wedge.svg("text", { x: -8, y: side / 4, "text-anchor": "end" }, "kz"));
@@ -88,10 +93,17 @@ Wedge.Spectrum = class {
   }
 
   _drawWedge(svg, side, range) {
-    const middle = side / 2;
+    const [zeroDown, zeroRight] = this._spectrum.shape.map((count) => Wedge.zeroFrequency(count) * side);
+    // As far as the picture goes, from zero in either direction.
+    const room = (zero, part) => (part > 0 ? side - zero : zero) / (Math.abs(part) || 1e-9);
     for (const angle of range) {
-      const [right, down] = Wedge.viewLine(angle).map((part) => part * side);
-      const ends = { x1: middle - right, y1: middle - down, x2: middle + right, y2: middle + down };
+      const line = Wedge.viewLine(angle);
+      const [x1, y1, x2, y2] = [-1, 1].flatMap((sign) => {
+        const [right, down] = line.map((part) => sign * part);
+        const length = Math.min(side, room(zeroRight, right), room(zeroDown, down));
+        return [zeroRight + right * length, zeroDown + down * length];
+      });
+      const ends = { x1, y1, x2, y2 };
       svg.append(Wedge.svg("line", { ...ends, stroke: "#000000", "stroke-width": 3, "stroke-opacity": 0.6 }));
       const dashed = { stroke: "#ffffff", "stroke-width": 1.5, "stroke-dasharray": "5 4", "data-angle": angle };
       svg.append(Wedge.svg("line", { ...ends, ...dashed }));

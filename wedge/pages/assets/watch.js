@@ -3,6 +3,10 @@
 
 var Wedge = window.Wedge || {};
 
+Wedge.LONGEST_SILENCE_MS = 60_000; // the server answers within half of it
+Wedge.LONGEST_PICTURE_MS = 1_200_000; // over a line that is slow
+Wedge.FINAL_STATES = ["ended", "failed", "interrupted"];
+
 Wedge.Watch = class {
   constructor() {
     this.shown = {}; // versions of what is on the page
@@ -27,9 +31,13 @@ Wedge.Watch = class {
         this.failures = 0;
       } catch (error) {
         this.failures += 1;
-        this.lose(error);
+        this.lose();
       }
-      if (this.state?.closing) return;
+      if (this.state?.closing) {
+        // The last answer of this server: what the fit did since then, it can't tell.
+        if (!Wedge.FINAL_STATES.includes(this.state.state)) this.lose();
+        return;
+      }
       // The server answers when there is something new: no sooner than twice a second, and patiently where it is gone.
       const pause = this.failures ? Math.min(10_000, 1000 * 2 ** this.failures) : Math.max(50, 500 - (performance.now() - begun));
       await new Promise((resolve) => setTimeout(resolve, pause));
@@ -39,7 +47,9 @@ Wedge.Watch = class {
   async ask() {
     const headers = this.tag ? { "If-None-Match": this.tag } : {};
     const wait = this.tag && !this.failures ? 20 : 0;
-    const answer = await fetch(`state?wait=${wait}`, { headers, cache: "no-store", credentials: "omit" });
+    // A tunnel whose machine went away is silent for ever.
+    const signal = AbortSignal.timeout(Wedge.LONGEST_SILENCE_MS);
+    const answer = await fetch(`state?wait=${wait}`, { headers, signal, cache: "no-store", credentials: "omit" });
     if (answer.status !== 304 && !answer.ok) throw new Error(`the server answered ${answer.status}`);
     this.heard = new Date();
     if (answer.status === 304) {
@@ -55,7 +65,7 @@ Wedge.Watch = class {
 
   // The server does not answer: the last state stays on the page.
   lose() {
-    const ended = ["ended", "failed", "interrupted"].includes(this.state?.state);
+    const ended = Wedge.FINAL_STATES.includes(this.state?.state);
     const last = this.heard ? `; the last state, of ${this.heard.toLocaleTimeString()}, stays here` : "";
     const why = ended ? "the fit has ended, and its server with it" : "its process has ended, or the tunnel to it is closed";
     this.banner(`No answer from the server: ${why}${last}.`);
@@ -115,7 +125,8 @@ Wedge.Watch = class {
     const jobs = { preview: (answer) => this.showPreview(answer), spectrum: (answer) => this.showSpectrum(answer), curves: (answer) => this.showCurves(answer) };
     for (const [name, show] of Object.entries(jobs)) {
       if (!versions[name] || versions[name] === this.shown[name]) continue;
-      const answer = await fetch(name, { cache: "no-store", credentials: "omit" });
+      const signal = AbortSignal.timeout(Wedge.LONGEST_PICTURE_MS);
+      const answer = await fetch(name, { signal, cache: "no-store", credentials: "omit" });
       if (!answer.ok) continue; // replaced or damaged meanwhile: the next state says which it is
       try {
         await show(answer);
