@@ -177,10 +177,11 @@ def soft_mask(mask: "NDArray[np.float32]", name: str) -> "tuple[NDArray[np.float
     kernel /= kernel.sum()
     soft = mask
     for axis, size in enumerate(mask.shape):
-        padded = np.moveaxis(np.pad(soft, [(_EDGE_VOXELS * (each == axis),) * 2 for each in range(3)], mode="edge"), axis, 0)
+        padded = np.pad(soft, [(_EDGE_VOXELS * (each == axis),) * 2 for each in range(3)], mode="edge")
         soft = np.zeros(mask.shape, dtype=np.float32)
         for offset, weight in enumerate(kernel.astype(np.float32)):
-            np.moveaxis(soft, axis, 0)[:] += weight * padded[offset : offset + size]
+            part = tuple(slice(offset, offset + size) if each == axis else slice(None) for each in range(3))
+            soft += weight * padded[part]
     return np.clip(soft, 0, 1), True
 
 
