@@ -15,7 +15,7 @@ EXAMPLES = ROOT / "examples"
 TINY = ["spheres", "--shape", "16", "24", "32"]
 ARGUMENTS = {
     "needle.py": ["-o", "{out}", "--passes", "1"],
-    "real/needle.py": ["-o", "{out}", "--passes", "1"],
+    "real/needle.py": ["-o", "{out}", "--passes", "1", "--bin", "2"],
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],

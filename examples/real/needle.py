@@ -1,6 +1,6 @@
 """From the raw needle series, as the microscope wrote it, to an aligned import, a reconstruction, its quality, a report, and an MRC volume.
 
-    python examples/real/needle.py [RAW.mrc] [-o DIR] [--passes N]
+    python examples/real/needle.py [RAW.mrc] [-o DIR] [--passes N] [--bin K]
 
 Without RAW.mrc the small copy in ``../data/needle`` is taken; the full one is ``HAADF.mrc`` of the etspy 1.3.0 source package. Its traps
 are those of many series: the header's pixel size is wrong and that of the extended header right, the background lies near -30000, the tilt
@@ -29,11 +29,12 @@ def main() -> None:
     parser.add_argument("raw", type=Path, nargs="?", default=RAW)
     parser.add_argument("-o", "--output", type=Path, default=Path("needle-out"))
     parser.add_argument("--passes", default="60")
+    parser.add_argument("--bin", type=int, default=1, help="average K x K pixels first: a quick trial")
     args = parser.parse_args()
     out = args.output
     out.mkdir(parents=True, exist_ok=True)
     again = "--overwrite"
-    wedge("import", args.raw, "-o", out / "raw.zarr", "--tilt-axis", 90, again)
+    wedge("import", args.raw, "-o", out / "raw.zarr", "--tilt-axis", 90, "--bin", args.bin, again)
     moved = json.loads(wedge("align", out / "raw.zarr", "-o", out / "aligned.zarr", "--alignment-out", out / "needle.xf", "--json", again))
     print(f"held-out error {moved['held_out_error_before']:.4f} as it was, {moved['held_out_error_after']:.4f} aligned")
     wedge("fbp", out / "raw.zarr", "-o", out / "before.zarr", again)

@@ -166,7 +166,7 @@ def test_step_is_ended_with_the_demo(tmp_path):
     command = [sys.executable, "-m", "wedge", "demo", "-o", str(folder), "--passes", "100000", *TINY[:4]]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stderr:
-            if "steps of" in line:
+            if "signal to noise" in line:  # the first fit has begun
                 break
         process.terminate()
         process.stderr.read()
