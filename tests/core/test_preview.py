@@ -8,6 +8,7 @@ import pytest
 from wedge.data import Volume
 from wedge.errors import InputError
 from wedge.preview import Preview, preview_of, preview_of_slices
+from wedge.pyramid import halve
 from wedge.store import create_volume, open_volume
 
 
@@ -34,6 +35,15 @@ def test_a_preview_is_the_mean_over_blocks_of_its_spacing(tmp_path, shape, side)
         assert np.abs(density - expected).max() <= (preview.high - preview.low) / 255
         assert all(math.floor(n / s) == m for n, s, m in zip(shape, preview.spacing_voxels, preview.codes.shape, strict=True))
         assert preview.voxel_size_angstrom == 2.5
+
+
+def test_copies_that_are_too_coarse_are_not_shown():
+    levels = [ramp((8, 8, 256))]
+    while len(levels) < 6:
+        levels.append(halve(levels[-1]))
+    preview = preview_of(Volume(levels[0], coarser=tuple(levels[1:])), 100)
+    assert preview.codes.shape == (2, 2, 64)
+    assert preview.spacing_voxels == (4.0, 4.0, 4.0)
 
 
 def test_a_message_gives_the_preview_back():
