@@ -70,7 +70,7 @@ class TorchProjector:
         flat_sinograms = sinograms.view(len(flat), self._num_pixels)
         for pixels, forward, _ in self._blocks():
             for rows in self._batches(len(flat)):
-                flat_sinograms[rows, pixels] = (forward @ self._as_columns(flat[rows])).t()
+                flat_sinograms[rows, pixels] = self._product(forward, flat[rows])
         return sinograms
 
     def backproject(self, sinograms: torch.Tensor) -> torch.Tensor:
@@ -80,7 +80,7 @@ class TorchProjector:
         flat_slices = slices.view(len(flat), self._num_voxels)
         for index, (pixels, _, backward) in enumerate(self._blocks()):
             for rows in self._batches(len(flat)):
-                product = (backward @ self._as_columns(flat[rows, pixels])).t()
+                product = self._product(backward, flat[rows, pixels])
                 flat_slices[rows] = product if index == 0 else flat_slices[rows] + product
         return slices
 
@@ -124,8 +124,10 @@ class TorchProjector:
         for part in range(parts):
             yield slice(part * count // parts, (part + 1) * count // parts)
 
-    def _as_columns(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch.to(self._dtype).t().contiguous()
+    def _product(self, matrix: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+        """Return ``matrix`` times every row of ``batch``. One row is a vector: as a matrix of one column it takes three times as long."""
+        batch = batch.to(self._dtype)
+        return (matrix @ batch[0])[None] if len(batch) == 1 else (matrix @ batch.t().contiguous()).t()
 
     def _checked(self, batch: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
         if batch.ndim != 3 or tuple(batch.shape[1:]) != shape:
