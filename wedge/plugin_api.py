@@ -35,6 +35,7 @@ _LAZY = {
     "missing_mask": "wedge.fourier",
     "otsu_threshold": "wedge.threshold",
     "shell_index": "wedge.fourier",
+    "Banded": "wedge.banded",
     "cache_dir": "wedge.cache",
     "preview_of_slices": "wedge.preview",
     "RunFiles": "wedge.pages.run_files",

@@ -5,9 +5,12 @@ A lattice is an outer product of three axes, so a grid is interpolated by a slic
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn import functional
+
+from wedge.plugin_api import Banded
 
 _SNAP = 1e-3
 """Positions this near to a node, in nodes, are taken as on it: float32 coordinates of a 4096-voxel side are good to about 1e-4."""
@@ -26,11 +29,16 @@ class AxisPlan:
         nodes = grid.narrow(dim, self.start, self.stop - self.start)
         if self.weights is None:
             return nodes
-        if dim == -1:
-            return nodes @ self.weights.T
-        if dim == -2:
-            return self.weights @ nodes
-        return (self.weights @ nodes.flatten(1)).unflatten(1, nodes.shape[1:])
+        if dim == 0:
+            # Rows change with every step: no time to look for blocks.
+            return (self.weights @ nodes.flatten(1)).unflatten(1, nodes.shape[1:])
+        return self._banded.along(nodes, dim)
+
+    @cached_property
+    def _banded(self) -> Banded:
+        if self.weights is None:
+            raise AssertionError("a plan without weights is a slice")
+        return Banded(self.weights)
 
 
 class GridAxis:

@@ -9,6 +9,7 @@ import math
 
 import torch
 
+from wedge.banded import Banded
 from wedge.lattice import Lattice
 
 _REACH = 3.0
@@ -35,7 +36,7 @@ class Blur:
         self.sigma_voxels = sigma_voxels
         self._unit = 2 / longest
         self._axes: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-        self._bands: dict[tuple[int, float, torch.device], torch.Tensor] = {}
+        self._bands: dict[tuple[int, float, torch.device], Banded] = {}
 
     def widened(self, lattice: Lattice) -> Lattice:
         """Return the lattice with the points around it that the Gaussian reaches."""
@@ -63,11 +64,11 @@ class Blur:
         spacing_z, spacing_y, spacing_x = lattice.spacing_voxels
         rows, num_z, num_x = lattice.shape
         # Along y first: it leaves the fewest rows for the other two.
-        values = (self._band(rows, spacing_y, values.device) @ values.flatten(1)).unflatten(1, values.shape[1:])
-        values = values @ self._band(num_x, spacing_x, values.device).T
-        return self._band(num_z, spacing_z, values.device) @ values
+        values = self._band(rows, spacing_y, values.device).along(values, 0)
+        values = self._band(num_x, spacing_x, values.device).along(values, -1)
+        return self._band(num_z, spacing_z, values.device).along(values, -2)
 
-    def _band(self, points: int, spacing: float, device: torch.device) -> torch.Tensor:
+    def _band(self, points: int, spacing: float, device: torch.device) -> Banded:
         """Return the ``(points, points + 2 reach)`` matrix whose rows are the kernel."""
         key = (points, spacing, device)
         if key not in self._bands:
@@ -80,5 +81,5 @@ class Blur:
                 band[:, offset : offset + points].diagonal().fill_(weight)
             if len(self._bands) > 16:
                 self._bands.clear()
-            self._bands[key] = band
+            self._bands[key] = Banded(band)
         return self._bands[key]

@@ -13,6 +13,7 @@ from wedge.data import TiltSeries
 from wedge.draws import seed_for
 from wedge.fit.batches import Slab
 from wedge.fit.config import DataTermConfig
+from wedge.fit.filtered_power import FilteredPower
 from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.normalization import Normalization
 from wedge.geometry import TiltGeometry
@@ -105,7 +106,7 @@ class DataTerm:
         self._normalization = normalization
         width = part.geometry.detector_shape[1]
         self._num_fft = 2 ** math.ceil(math.log2(2 * width))
-        self._amplitude = residual_weight(self._num_fft, config, device).sqrt() if config.weighting == "ramp" else None
+        self._power = residual_weight(self._num_fft, config, device) if config.weighting == "ramp" else None
         thickness_pixels = part.geometry.volume_shape[0] * part.geometry.voxel_size_in_pixels
         self._per_root_thickness = thickness_pixels**-0.5
         self._view_weights = part.weights.to(device)[None, :, None]
@@ -158,11 +159,13 @@ class DataTerm:
         means the same for thin and thick specimens.
         """
         residual = self.residual(slices, slab, oversampling) * self._per_root_thickness
-        width = residual.shape[2]
-        if self._amplitude is not None:
-            spectrum = torch.fft.rfft(residual, n=self._num_fft, dim=2) * self._amplitude
+        num_rays = residual.numel()
+        if self._power is not None:
+            if self._config.loss == "l2":
+                filtered: torch.Tensor = FilteredPower.apply(residual, self._power, self._view_weights)
+                return filtered / num_rays
             # The filtered residual has tails beyond the detector; they belong to its norm.
-            residual = torch.fft.irfft(spectrum, n=self._num_fft, dim=2)
+            residual = torch.fft.irfft(torch.fft.rfft(residual, n=self._num_fft, dim=2) * self._power.sqrt(), n=self._num_fft, dim=2)
         if self._config.loss == "l2":
             loss = residual.square()
         elif self._config.loss == "l1":
@@ -170,4 +173,4 @@ class DataTerm:
         else:
             delta = self._config.huber_delta
             loss = torch.nn.functional.huber_loss(residual, torch.zeros_like(residual), reduction="none", delta=delta)
-        return (loss * self._view_weights).sum() / (residual.shape[0] * residual.shape[1] * width)
+        return (loss * self._view_weights).sum() / num_rays

@@ -80,11 +80,14 @@ def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, floa
         groups.setdefault(factor, []).append(parameter)
     if not groups:
         raise PluginError(f"network {type(field.network).__name__} has no parameters: nothing can be fitted")
+    # In one pass over memory, where torch has it.
+    fused = all(part.is_floating_point() and part.device.type in ("cpu", "cuda") for parameters in groups.values() for part in parameters)
     return torch.optim.Adam(
         [{"params": parameters, "lr": learning_rate * factor, "relative": factor} for factor, parameters in groups.items()],
         lr=learning_rate,
         betas=betas,
         eps=epsilon,
+        fused=fused or None,
     )
 
 
