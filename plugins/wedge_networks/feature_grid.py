@@ -3,10 +3,11 @@
 from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from wedge.plugin_api import FieldBox, Lattice
 from wedge_networks.interpolation import grid_axes
+from wedge_networks.kernel_choice import KERNEL, KernelChoice, KernelName, checked_kernel, misfit
 from wedge_networks.mlp import PointwiseLayers, block_sizes
 
 _ACTIVATIONS = {"relu": torch.relu_, "silu": torch.nn.functional.silu, "gelu": torch.nn.functional.gelu}
@@ -24,6 +25,15 @@ class FeatureGridOptions(BaseModel):
     width: int = Field(32, ge=1, description="units of a hidden layer")
     depth: int = Field(2, ge=1, description="hidden layers")
     activation: Literal["relu", "silu", "gelu"] = Field("relu", description="function between layers")
+    kernel: KernelName = Field("auto", description=KERNEL)
+
+    @field_validator("kernel")
+    @classmethod
+    def _fits(cls, kernel: KernelName, info: ValidationInfo) -> KernelName:
+        if not {"width", "depth", "activation", "levels", "features"} <= info.data.keys():
+            return kernel
+        width, depth, activation, levels, features = (info.data[key] for key in ("width", "depth", "activation", "levels", "features"))
+        return checked_kernel(kernel, misfit(width, depth - 1, activation, levels * features))
 
 
 class FeatureGrid(torch.nn.Module):
@@ -47,6 +57,7 @@ class FeatureGrid(torch.nn.Module):
         widths = [options.levels * options.features] + [options.width] * options.depth + [1]
         self.layers = PointwiseLayers(widths, _ACTIVATIONS[options.activation])
         self._options = options
+        self._choice = KernelChoice(options.kernel, options.width, options.depth - 1, options.activation, widths[0])
 
     def forward(self, lattice: Lattice) -> torch.Tensor:
         """Return ``(y, z, x)`` float32; the layers obey autocast, interpolation stays in float32."""
@@ -57,7 +68,13 @@ class FeatureGrid(torch.nn.Module):
                 # x before z, as z is the shorter of the two in most boxes.
                 features = x.plan(lattice.x).along(y.rows(grid, lattice.y), -1)
                 levels.append(z.plan(lattice.z).along(features, -2))
-            features = torch.cat(levels, dim=1).flatten(2)
+            features = torch.cat(levels, dim=1)
+        if plan := self._choice.plan(device):
+            from wedge_networks.fused_layers import on_features
+
+            with torch.autocast(device.type, enabled=False):
+                return on_features(plan, self.layers.linears, features)
+        features = features.flatten(2)
         rows, points = block_sizes(len(features), features.shape[2], device)
         values = [self.layers(block).flatten() for slab in features.split(rows) for block in slab.split(points, dim=2)]
         return torch.cat(values).view(lattice.shape).float()
@@ -68,9 +85,14 @@ class FeatureGrid(torch.nn.Module):
         options = self._options
         features = options.levels * options.features
         per_point = 4 * features + 4 * options.width * options.depth + 4
-        return 4 * (rows * nz * nx * per_point + sum(grid.numel() for grid in self.grids))
+        kernels = self._choice.extra_bytes(self.layers.linears[0].bias.device, lattice_shape)
+        return 4 * (rows * nz * nx * per_point + sum(grid.numel() for grid in self.grids)) + kernels
 
     def learning_rates(self) -> dict[str, float]:
         """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
         # The finest grid could fit everything by itself; held back, it adds what the coarser ones can't (2 dB on hollow spheres).
         return {"grids": 10.0, "grids.0": 0.5, "layers": 0.5}
+
+    def record(self) -> dict[str, str]:
+        """Return what computed the layers: ``torch`` or ``triton``."""
+        return self._choice.record()

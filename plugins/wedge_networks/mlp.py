@@ -72,3 +72,8 @@ class SeparableLayer(torch.nn.Module):
         along_z, along_y, along_x = (self.weight[axis] @ encoding.T for axis, encoding in enumerate((z, y, x)))
         in_slice = (along_z + self.bias[:, None])[:, :, None] + along_x[:, None, :]
         return along_y.T[:, :, None], in_slice.flatten(1)
+
+    def tables(self, z: torch.Tensor, y: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what each axis says, ``(points, width)``, the bias with ``z``; the sum over the axes is the layer."""
+        along_z, along_y, along_x = (encoding @ self.weight[axis].T for axis, encoding in enumerate((z, y, x)))
+        return along_z + self.bias, along_y, along_x

@@ -3,9 +3,10 @@
 import math
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from wedge.plugin_api import FieldBox, Lattice
+from wedge_networks.kernel_choice import KERNEL, KernelChoice, KernelName, checked_kernel, misfit
 from wedge_networks.mlp import PointwiseLayers, SeparableLayer, block_sizes
 
 
@@ -17,6 +18,15 @@ class ReluPositionalOptions(BaseModel):
     width: int = Field(128, ge=1, description="units of a hidden layer")
     layers: int = Field(5, ge=2, description="linear layers, the first and the last included")
     octaves: int | None = Field(None, ge=1, le=16, description="frequencies per axis; default: up to a wavelength of about 8 voxels")
+    kernel: KernelName = Field("auto", description=KERNEL)
+
+    @field_validator("kernel")
+    @classmethod
+    def _fits(cls, kernel: KernelName, info: ValidationInfo) -> KernelName:
+        sizes = info.data
+        return (
+            checked_kernel(kernel, misfit(sizes["width"], sizes["layers"] - 2, "relu")) if {"width", "layers"} <= sizes.keys() else kernel
+        )
 
 
 class ReluPositional(torch.nn.Module):
@@ -35,6 +45,7 @@ class ReluPositional(torch.nn.Module):
         features = 1 + 2 * self.octaves
         self.first = SeparableLayer(features, options.width)
         self.hidden = PointwiseLayers([options.width] * (options.layers - 1) + [1], torch.relu_)
+        self._choice = KernelChoice(options.kernel, options.width, options.layers - 2, "relu")
         with torch.no_grad():
             # About half of the features' squares add up to 3 * octaves / 2.
             self.first.weight.normal_(0, math.sqrt(2 / (3 * self.octaves)))
@@ -45,8 +56,14 @@ class ReluPositional(torch.nn.Module):
     def forward(self, lattice: Lattice) -> torch.Tensor:
         """Return ``(y, z, x)`` float32; hidden layers obey autocast, the encoding and the first layer stay in float32."""
         device = lattice.x.device
+        plan = self._choice.plan(device)
         with torch.autocast(device.type, enabled=False):
-            by_row, in_slice = self.first(self._encode(lattice.z), self._encode(lattice.y), self._encode(lattice.x))
+            axes = self._encode(lattice.z), self._encode(lattice.y), self._encode(lattice.x)
+            if plan:
+                from wedge_networks.fused_layers import on_tables
+
+                return on_tables(plan, self.hidden.linears, *self.first.tables(*axes))
+            by_row, in_slice = self.first(*axes)
         rows, points = block_sizes(len(by_row), in_slice.shape[1], device)
         pieces = in_slice.split(points, dim=1)
         values = [self.hidden(torch.relu_(some + piece)).flatten() for some in by_row.split(rows) for piece in pieces]
@@ -62,8 +79,13 @@ class ReluPositional(torch.nn.Module):
         """Bound for a forward and a backward pass over ``(y, z, x)`` points: an array per hidden layer, and room to work."""
         rows, nz, nx = lattice_shape
         width, hidden = self._options.width, self._options.layers - 1
-        return 4 * nz * nx * (rows * (width * hidden + 3 * width + 4) + 4 * width) + (1 << 20)
+        kernels = self._choice.extra_bytes(self.first.bias.device, lattice_shape)
+        return 4 * nz * nx * (rows * (width * hidden + 3 * width + 4) + 4 * width) + (1 << 20) + kernels
 
     def learning_rates(self) -> dict[str, float]:
         """Return the suggested learning rate of parameters by the beginning of their name, relative to the fit's."""
         return {"first": 2.0, "hidden": 2.0}
+
+    def record(self) -> dict[str, str]:
+        """Return what computed the layers: ``torch`` or ``triton``."""
+        return self._choice.record()
