@@ -219,18 +219,18 @@ def test_a_device_that_cannot_is_refused_in_a_line(monkeypatch):
 
 
 def test_the_first_plan_that_computes_what_torch_does_is_taken(monkeypatch):
-    good, fails = plan_of(False), plan_of(False, block=17)  # a block is a power of two
+    good, fails = plan_of(False), Plan(False, "tf32x3", None, None)
     wrong = plan_of(False, HALF)  # good to the digits of bfloat16, not to those that are asked for
     monkeypatch.setattr(fused_trial, "plans_on", lambda *_: plans)
     choose = fused_trial.first_that_works.__wrapped__
     plans = [fails, wrong, good]
-    assert choose(DEVICE, 0, 16, 0, False, "tf32x3") == (good, "")
+    assert choose(DEVICE, 1, 16, 0, False, "tf32x3") == (good, "")
     plans = [fails, wrong]
-    found, reason = choose(DEVICE, 0, 16, 0, False, "tf32x3")
+    found, reason = choose(DEVICE, 1, 16, 0, False, "tf32x3")
     assert found is None
     assert "results differ from torch's by" in reason
     plans = [fails]
-    found, reason = choose(DEVICE, 0, 16, 0, False, "tf32x3")
+    found, reason = choose(DEVICE, 1, 16, 0, False, "tf32x3")
     assert found is None
     assert "\n" not in reason
     assert reason
