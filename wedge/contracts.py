@@ -81,7 +81,8 @@ class Network(Protocol):
     """A ``torch.nn.Module`` that is a field. Built as ``(field_box, options)`` inside a forked, seeded random generator.
 
     It may also have ``learning_rates() -> dict[str, float]``: for the beginning of parameters' names, the learning rate relative to the
-    fit's; the longest beginning counts, 1 where there is none.
+    fit's; the longest beginning counts, 1 where there is none. And ``record() -> dict[str, str]``: once it was evaluated, how that was
+    done, for the record of the output.
     """
 
     def __init__(self, field_box: FieldBox, options: Any) -> None:

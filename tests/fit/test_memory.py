@@ -151,6 +151,7 @@ def test_real_fit_stays_below_the_least_limit_that_it_names(tilts, tmp_path, net
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told["fit"]["slab_rows"] < 16
+    assert told["fit"].get("network_kernel") == {"feature-grid": "torch"}.get(network)
     assert told["peak_memory_bytes"] <= limit_mib * 2**20
     assert told["fit"]["planned_memory_bytes"] <= limit_mib * 2**20
     # Nor is it so careful that it wastes what was allowed.

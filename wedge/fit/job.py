@@ -23,7 +23,7 @@ class Reconstruction:
 
     config: FitConfig
     normalization: Normalization
-    plan: dict[str, int]
+    plan: dict[str, Any]
     steps: int
     fit_seconds: float
     final: dict[str, float]

@@ -91,6 +91,13 @@ def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, floa
     )
 
 
+def record_of(field: Field) -> dict[str, str]:
+    """Return what the network says of how it was computed, for the record of an output: ``network_`` before each of its keys."""
+    tell = getattr(field.network, "record", None)
+    told: dict[str, str] = tell() if callable(tell) else {}
+    return {f"network_{key}": value for key, value in told.items()}
+
+
 def half_precision_pays(device: torch.device) -> bool:
     """Return whether bfloat16 is computed natively on the device; elsewhere it is slower than float32."""
     if device.type == "cuda":

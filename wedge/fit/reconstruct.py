@@ -16,6 +16,7 @@ from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, loa
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
+from wedge.fit.model import record_of
 from wedge.fit.observers import ObserverGroup
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_run import reconstruct_stack
@@ -213,7 +214,7 @@ def _reconstruct_network(
             raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
         error = held_out_error(fit, progress.step - 1) if fit.held_out else None
         final = progress.history[-1] if progress.history else {}
-        plan = {"slab_rows": fit.plan.slab_rows, "planned_memory_bytes": fit.plan.total_bytes}
+        plan = {"slab_rows": fit.plan.slab_rows, "planned_memory_bytes": fit.plan.total_bytes, **record_of(fit.field)}
         stopped_early = progress.step < fit.num_steps
         return Reconstruction(config, units, plan, progress.step, progress.seconds, final, error, stopped_early, job.chosen)
     finally:

@@ -23,6 +23,7 @@ from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, describe, find_weights, members_for, setting_of, widest
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan, release_unused
+from wedge.fit.model import record_of
 from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
@@ -40,6 +41,7 @@ class StackRun:
 
     def __init__(self, job: Job, progress: Progress, spread: bool = False) -> None:
         self.job, self.progress = job, progress
+        self.told: dict[str, str] = {}
         num_z, num_y, num_x = job.wide.geometry.volume_shape
         names = ["total", "best", *(["mean", "squares"] if spread else [])]
         self._tensors = {name: torch.zeros(num_y, num_z, num_x) for name in names}
@@ -166,7 +168,7 @@ def reconstruct_stack(
     finally:
         close_projectors(parts)
     final = progress.history[-1] if progress.history else {}
-    planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes}
+    planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes, **run.told}
     return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, progress.chosen)
 
 
@@ -267,6 +269,7 @@ def _add_member(
                 run.best[rows.start : rows.stop] = density
             if last:
                 run.add_to_spread(index, rows.start, density)
+    run.told = record_of(fit.field)
     run.progress.history += progress.history
     run.progress.seconds += time.monotonic() - started
 
