@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from wedge_networks.fused import Plan
 
 KernelName = Literal["auto", "torch", "triton"]
-KERNEL = "what computes the layers: torch; triton, fused in a kernel on CUDA; auto: triton where it can and all weights stay on the chip"
+KERNEL = "what computes the layers: torch; triton, fused in a kernel on CUDA; auto: triton on CUDA where the width fits"
 
 _WIDTHS = (16, 32, 64, 128)
 _MOST_LAYERS, _MOST_FEATURES = 4, 128
-_WIDEST_IN_FLOAT32 = 64  # for `auto`: weights and sums of wider ones do not stay on the chip in float32
+_WIDEST_IN_FLOAT32 = 64  # for `auto`: by the compiler's report, a block of wider ones does not fit into registers in float32
 
 
 def interprets() -> bool:

@@ -253,5 +253,5 @@ def test_a_kernel_that_does_not_work_is_left_alone_or_named(monkeypatch):
         assert kernel_choice.KernelChoice("auto", 64, 3, "relu").plan(cuda) is None
     with pytest.raises(PluginError, match="does not work here: no such thing; give kernel=torch"):
         kernel_choice.KernelChoice("triton", 64, 3, "relu").plan(cuda)
-    # In float32 the widest would not stay on the chip: nothing is tried.
+    # In float32 a block of the widest would not fit into registers: nothing is tried.
     assert kernel_choice.KernelChoice("auto", 128, 3, "relu").plan(cuda) is None
