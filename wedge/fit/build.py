@@ -70,7 +70,6 @@ def build_fit(
     field_ = build_field(plugins.network, box, config.seed, normalization.positive, half, device, config.blur_voxels)
     regularizers: list[Regularizer] = [resolved.build(geometry) for resolved in plugins.regularizers]
     halo = max((regularizer.halo_rows for regularizer in regularizers), default=0)
-    # Before the plan, which starts from the memory that is taken: the first optimizer loads tens of megabytes of torch.
     voxels = config.rows_per_step(box.shape[1]) * box.shape[0] * box.shape[2]
     epsilon = max(ADAM_EPSILON, config.gradient_floor / voxels)
     optimizer = build_optimizer(field_, config.learning_rate, config.adam_betas, epsilon)

@@ -8,6 +8,7 @@ import torch
 
 from wedge.draws import seed_for
 from wedge.errors import PluginError
+from wedge.fit.adam import Adam
 from wedge.fit.blur import Blur
 from wedge.lattice import FieldBox, Lattice
 from wedge.registry import Resolved
@@ -66,7 +67,7 @@ def build_field(
     return Field(module, positive, half_precision, blur).to(device)
 
 
-def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, float], epsilon: float = ADAM_EPSILON) -> torch.optim.Adam:
+def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, float], epsilon: float = ADAM_EPSILON) -> Adam:
     """Return Adam over the field's parameters, with the learning rates that the network suggests relative to one another.
 
     Gradients well below ``epsilon`` make small steps instead of normalized ones.
@@ -82,7 +83,7 @@ def build_optimizer(field: Field, learning_rate: float, betas: tuple[float, floa
         raise PluginError(f"network {type(field.network).__name__} has no parameters: nothing can be fitted")
     # In one pass over memory, where torch has it.
     fused = all(part.is_floating_point() and part.device.type in ("cpu", "cuda") for parameters in groups.values() for part in parameters)
-    return torch.optim.Adam(
+    return Adam(
         [{"params": parameters, "lr": learning_rate * factor, "relative": factor} for factor, parameters in groups.items()],
         lr=learning_rate,
         betas=betas,
