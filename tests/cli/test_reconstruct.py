@@ -1,10 +1,13 @@
 """``wedge reconstruct`` from the command line: options, records, interruptions, exit codes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 
 from wedge import store
 
-QUICK = ["--network", "voxel", "--passes", "20", "--batch-rows", "8", "--projector-opt", "cache=false"]
+QUICK = ["--network", "voxel", "--passes", "20", "--batch-rows", "8", "--tune", "none", "--projector-opt", "cache=false"]
 LONG = ["--network", "voxel", "--tune", "none", "--passes", "100000", "--projector-opt", "cache=false", "--checkpoint-seconds", "0.2"]
 
 
@@ -90,7 +93,7 @@ def start(tilts, out, *options) -> subprocess.Popen:
     command = [sys.executable, "-m", "wedge", "reconstruct", str(tilts), "-o", str(out), *LONG, *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     checkpoint = out.with_name(out.name + ".run") / "checkpoint.safetensors"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while not checkpoint.exists():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
@@ -98,17 +101,31 @@ def start(tilts, out, *options) -> subprocess.Popen:
     return process
 
 
+@pytest.fixture(scope="module")
+def stopped(tilts, tmp_path_factory):
+    """Runs that a signal ended: their output, exit code and words."""
+
+    @cache
+    def stop(number: signal.Signals) -> tuple[Path, int, str]:
+        out = tmp_path_factory.mktemp("stopped") / "out.zarr"
+        process = start(tilts, out)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=200)
+        return out, process.returncode, err
+
+    return stop
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_signal_leaves_a_checkpoint_that_can_be_taken(wedge, tilts, tmp_path, number, code):
-    out = tmp_path / "out.zarr"
-    process = start(tilts, out)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
+def test_signal_leaves_a_checkpoint_that_can_be_taken(wedge, tilts, tmp_path, stopped, number, code):
+    out, returncode, err = stopped(number)
+    assert returncode == code
     assert "Traceback" not in err
     assert "--resume --stop-now" in err
     assert not out.exists()
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(out.parent.glob("*.partial"))
+    shutil.copytree(out.parent, tmp_path, dirs_exist_ok=True)
+    out = tmp_path / out.name
     done = wedge("reconstruct", tilts, "-o", out, "--resume", "--stop-now", "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["fit"]["stopped_early"]
@@ -125,11 +142,8 @@ def test_killed_run_can_be_resumed(wedge, tilts, tmp_path):
     assert done.code == 0, done.err
 
 
-def test_resume_takes_no_other_settings(wedge, tilts, tmp_path):
-    process = start(tilts, tmp_path / "out.zarr")
-    process.terminate()
-    process.communicate(timeout=60)
-    done = wedge("reconstruct", tilts, "-o", tmp_path / "out.zarr", "--resume", "--seed", 5)
+def test_resume_takes_no_other_settings(wedge, tilts, stopped):
+    done = wedge("reconstruct", tilts, "-o", stopped(signal.SIGTERM)[0], "--resume", "--seed", 5)
     assert done.code == 2
     assert "--resume continues the fit as" in done.error
 

@@ -87,7 +87,7 @@ def test_reconstruct_and_fbp_use_the_plugin(scratch: Path) -> None:
     sizes = ("--shape", 16, 8, 24, "--num-tilts", 13, "--tilt-range", -60, 60)
     call(wedge, "simulate-spheres", "-o", "spheres", *sizes, "--seed", 1, cwd=scratch)
     call(wedge, "fbp", "spheres/tilts.zarr", "-o", "fbp.zarr", "--projector", "rotate", cwd=scratch)
-    options = ("--projector", "rotate", "--projector-opt", "samples_per_voxel=1", "--passes", 20, "--batch-rows", 4, "--device", "cpu")
+    options = ("--projector", "rotate", "--projector-opt", "samples_per_voxel=1", "--passes", 2, "--tune", "none", "--device", "cpu")
     call(wedge, "reconstruct", "spheres/tilts.zarr", "-o", "fit.zarr", *options, cwd=scratch)
     attributes = json.loads((scratch / "fit.zarr/zarr.json").read_text())["attributes"]["wedge"]
     assert attributes["complete"]
