@@ -27,7 +27,7 @@ STACK = {
     "network": {"name": "voxel"},
     "projector": {"name": "torch", "options": {"cache": False}},
     "regularizers": [{"name": "tv", "weight": 0.1}],
-    "passes": 24,
+    "passes": 16,
     "learning_rate": 0.02,
     "adam_betas": [0.95, 0.99],
     "gradient_floor": 0.01,
@@ -178,7 +178,7 @@ def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
 
 
 def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
-    stop = StopAfter(11 * 12 + 30)
+    stop = StopAfter(11 * 8 + 20)
     with pytest.raises(StoppedError, match="2 of 11 fits"):
         run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
     with pytest.raises(UsageError, match="no result before its last fit"):
@@ -189,7 +189,7 @@ def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
 
 
 def test_stack_does_not_depend_on_memory(noisy, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "plan_memory", lambda *args: MemoryPlan(3, False, 0, 0))
+    monkeypatch.setattr(build, "plan_memory", lambda *args: MemoryPlan(11, False, 0, 0))
     assert relative(run(noisy, tmp_path / "run", STACK)[0], whole[0]) < 0.02
 
 

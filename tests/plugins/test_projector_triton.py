@@ -25,7 +25,7 @@ GEOMETRY = TiltGeometry((-57.0, -45.0, 0.0, 20.0, 63.0), (2, 25), (9, 2, 21)).wi
 # What takes the interpreter minutes; that kernels compute the stored matrix, entry by entry, stands for it.
 LARGE = {"test_projections_are_chord_lengths", "test_a_binned_geometry_sees_binned_projections", "test_projections_keep_the_mass"}
 MANY = {"test_inner_products_agree_for_zero_mean_vectors", "test_results_are_new_float32_on_the_same_device"}
-BOXES = {"plain", "all at once", "steep and flat", "voxel 2", "single view"}
+BOXES = {"all at once", "steep and flat", "single view"}
 
 
 @pytest.fixture(autouse=True)
