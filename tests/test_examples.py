@@ -33,7 +33,7 @@ ARGUMENTS = {
     "benchmarks/sizes.py": ["--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/slabs.py": ["--shape", "16", "24", "32", "--batches", "16", "--limits", "1GB", "--work", "{out}"],
     "benchmarks/lamella.py": ["--shape", "24", "24", "32", "--work", "{out}"],
-    "benchmarks/ranking.py": ["--tiny", "--seed", "100", "--work", "{out}"],
+    "benchmarks/ranking.py": ["--tiny", "--seed", "100", "--phantom", "spheres", "--work", "{out}"],
     "benchmarks/gold.py": ["--tiny", "--methods", "fbp", "--work", "{out}"],
     "benchmarks/watch.py": ["--shape", "16", "24", "300", "--work", "{out}"],
     "benchmarks/time_to_quality.py": [*TINY, "--passes", "1", "--target", "fbp-ramp", "--weight", "0.001", "--work", "{out}"],

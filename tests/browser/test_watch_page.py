@@ -48,7 +48,7 @@ def server(fake, clock):
 
 def wait(page, condition, arg=None):
     """Wait until something is so; asked from outside, since the page's policy forbids it to evaluate text."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not page.evaluate(condition, arg):
         assert time.monotonic() < deadline, condition
         page.wait_for_timeout(50)

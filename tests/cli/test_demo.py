@@ -176,7 +176,7 @@ def test_step_is_ended_with_the_demo(tmp_path):
 
 def test_real_failure_of_a_step_is_told_once_and_passed_on(tmp_path):
     command = [sys.executable, "-m", "wedge", "demo", "-o", str(tmp_path / "demo"), "--shape", "2", "2", "2"]
-    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert told.returncode == 2
     assert "too small for spheres" in told.stderr
     assert "Traceback" not in told.stderr

@@ -125,7 +125,7 @@ def test_a_signal_ends_a_command_with_one_line(failing: list[str], number: signa
         assert process.stdout is not None
         assert process.stdout.readline() == "sleeping\n"
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert err.startswith("wedge: error: ")
     assert err.count("\n") == 1
@@ -136,7 +136,7 @@ def test_a_closed_pipe_is_no_error(failing: list[str]) -> None:
         assert process.stdout is not None
         process.stdout.read(10)
         process.stdout.close()
-        process.wait(timeout=20)
+        process.wait(timeout=120)
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 0

@@ -98,7 +98,7 @@ def test_sigterm_leaves_nothing(needle, tmp_path):
     assert process.stdout is not None
     assert process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 143
     assert err.splitlines()[-1].startswith(b"wedge: error: ")
     assert list(tmp_path.iterdir()) == []

@@ -256,6 +256,6 @@ def test_sigterm_while_aligning_leaves_nothing(raw, tmp_path):
     assert process.stdout is not None
     assert process.stdout.readline() == b"waiting\n"
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=120)
     assert process.returncode == 143
     assert sorted(os.listdir(tmp_path)) == before

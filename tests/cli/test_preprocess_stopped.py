@@ -46,7 +46,7 @@ def test_a_signal_leaves_no_series_and_the_next_run_clears_up(
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
     process.send_signal(number)
-    _, told = process.communicate(timeout=30)
+    _, told = process.communicate(timeout=120)
     assert process.returncode == code
     assert "Traceback" not in told
     assert not (tmp_path / output).exists()

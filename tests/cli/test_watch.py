@@ -45,7 +45,7 @@ def taken_port():
 
 def get(address, tag=None):
     request = urllib.request.Request(address, headers={"If-None-Match": tag} if tag else {})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         return answer.read(), answer.headers["ETag"]
 
 
@@ -78,7 +78,7 @@ def heard(monkeypatch):
     monkeypatch.setattr(watching, "say", made.say)
     yield made
     if made.thread is not None:
-        made.thread.join(30)
+        made.thread.join(120)
         assert not made.thread.is_alive()
 
 
@@ -87,7 +87,7 @@ def test_a_watched_fit_has_a_page_from_beginning_to_end_and_the_same_result(wedg
     assert done.code == 0, done.err
     assert done.out.splitlines() == [str(tmp_path / "w.zarr")]
     assert re.search(r"ssh -L (\d+):127\.0\.0\.1:\1 ", heard.said[0])
-    heard.thread.join(30)
+    heard.thread.join(120)
     assert heard.states[0]["title"] == "w.zarr"
     assert heard.states[-1]["state"] == "ended"
     assert heard.states[-1]["progress"] == [24, 24]
@@ -101,7 +101,7 @@ def test_halves_are_followed_one_after_another(wedge, phantom, tmp_path, heard):
     halves = [tmp_path / "even.zarr", tmp_path / "odd.zarr"]
     done = wedge("reconstruct", phantom / "tilts.zarr", "-o", tmp_path / "v.zarr", *QUICK, "--watch", "--halves", *halves)
     assert done.code == 0, done.err
-    heard.thread.join(30)
+    heard.thread.join(120)
     assert heard.states[-1]["title"] == "odd.zarr"
     for path in (tmp_path / "v.zarr", *halves):
         assert RunFiles(path.with_name(path.name + ".run") / "watch").state()["state"] == "ended"
@@ -110,7 +110,7 @@ def test_halves_are_followed_one_after_another(wedge, phantom, tmp_path, heard):
 def test_a_fit_that_cannot_begin_says_so_on_its_page(wedge, tmp_path, heard):
     done = wedge("reconstruct", tmp_path / "nothing.zarr", "-o", tmp_path / "v.zarr", "--watch")
     assert done.code == 3
-    heard.thread.join(30)
+    heard.thread.join(120)
     assert heard.states[-1]["state"] == "failed"
     assert heard.states[-1]["error"] == done.error
 
@@ -148,7 +148,7 @@ def test_the_command_serves_until_it_is_interrupted(phantom):
         assert json.loads(get(line.strip() + "state")[0])["state"] == "volume"
         assert b"<title>wedge</title>" in get(line.strip())[0]
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (0, "")
     assert "ssh -L" in err
     assert "Traceback" not in err

@@ -137,7 +137,7 @@ def fit(tilts: Path, out: Path, limit: str, network: str) -> subprocess.Complete
     """Run a short fit, its last step with all that later steps do, in a process of its own, whose peak memory is its own."""
     options = ["--network", network, "--max-memory", limit, "--passes", "0.75", "--json", "--overwrite"]
     command = [sys.executable, "-m", "wedge", "reconstruct", str(tilts), "-o", str(out), *options]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=400)
 
 
 @pytest.mark.parametrize("network", ["feature-grid", "voxel"])
