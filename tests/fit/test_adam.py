@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from wedge.fit.adam import Adam
@@ -10,11 +11,11 @@ from wedge.fit.adam import Adam
 START = torch.linspace(-1, 1, 12).reshape(3, 4)
 
 
-def run(kind: type[torch.optim.Adam], steps: int, state: dict | None = None, start: torch.Tensor = START) -> tuple:
+def run(kind: type[torch.optim.Adam], steps: int, state: dict | None = None, start: torch.Tensor = START, fused: bool = True) -> tuple:
     """Fit the two halves of a plane to a slope, each at a rate of its own."""
     halves = [torch.nn.Parameter(half.clone()) for half in start.split(2)]
     groups = [{"params": [half], "lr": rate, "relative": 1.0} for half, rate in zip(halves, (0.1, 0.03), strict=True)]
-    optimizer = kind(groups, lr=0.1, betas=(0.95, 0.99), eps=1e-4)
+    optimizer = kind(groups, lr=0.1, betas=(0.95, 0.99), eps=1e-4, fused=fused or None)
     if state:
         optimizer.load_state_dict(state)
     for _ in range(steps):
@@ -24,8 +25,9 @@ def run(kind: type[torch.optim.Adam], steps: int, state: dict | None = None, sta
     return torch.cat(halves).detach(), optimizer.state_dict()
 
 
-def test_its_steps_and_its_state_are_those_of_torch_to_the_bit():
-    (ours, state), (theirs, expected) = run(Adam, 7), run(torch.optim.Adam, 7)
+@pytest.mark.parametrize("fused", [True, False])
+def test_its_steps_and_its_state_are_those_of_torch_to_the_bit(fused):
+    (ours, state), (theirs, expected) = (run(kind, 7, fused=fused) for kind in (Adam, torch.optim.Adam))
     assert not torch.equal(ours, START)
     assert torch.equal(ours, theirs)
     assert state["param_groups"] == expected["param_groups"]
@@ -42,7 +44,8 @@ def test_it_goes_on_from_its_state():
 def test_no_fit_loads_the_compiler():
     code = (
         "import sys, torch\nfrom wedge.fit.adam import Adam\nplace = torch.nn.Parameter(torch.ones(3))\n"
-        "adam = Adam([place])\nplace.grad = torch.ones(3)\nadam.step()\nadam.zero_grad()\nadam.load_state_dict(adam.state_dict())\n"
+        "adam = Adam([place], fused=True)\nplace.grad = torch.ones(3)\nadam.step()\nadam.zero_grad()\n"
+        "adam.load_state_dict(adam.state_dict())\n"
         "assert float(place.detach()[0]) < 1\nassert 'torch._dynamo' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
