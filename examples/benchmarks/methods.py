@@ -8,6 +8,8 @@
     The plain grid, tuned with the truth; its time is that of the chosen fit alone.
 ``mlp``, ``mlp-reg``, ``wucon``
     The published methods: the study's network without and with its regularizer, and its successor as `wucon.py` has it.
+``deepdewedge``, ``icecream``
+    Other people's programs on both halves, where they are installed; only when asked for, they take long (`peers.py`).
 ``default``, ``seed-N``, ``default-halves``, ``average-N``
     ``wedge reconstruct`` with no option; with another seed; with both halves; the mean of N seeds, the default's first.
 """
@@ -21,6 +23,9 @@ from typing import Any
 
 from casefolder import Case
 from commands import cost, isolated, wedge
+from deepdewedge import DEEPDEWEDGE
+from icecream_cryo import ICECREAM
+from peers import make_peer
 from rivals import best_sirt
 from tuned import tune
 from wucon import fit_wucon
@@ -89,6 +94,10 @@ METHODS: dict[str, Callable[["Maker", Path], Told]] = {
     "mlp": lambda maker, out: reconstruct(maker, out, "--preset", "study", "--regularizer", "none"),
     "mlp-reg": lambda maker, out: reconstruct(maker, out, "--preset", "study"),
     "wucon": wucon,
+    **{
+        peer.name: lambda maker, out, peer=peer: make_peer(peer, maker.case, out, maker.may_reuse(peer.name))
+        for peer in (DEEPDEWEDGE, ICECREAM)
+    },
     "default": reconstruct,
     "default-halves": halves,
     "average-4": lambda maker, out: average(maker, out, 4),
@@ -116,8 +125,8 @@ def recipe(name: str) -> Callable[["Maker", Path], Told]:
 
 
 def methods_for(case: Case) -> list[str]:
-    """Return the methods that suit a case: positivity is wrong for cryo, and halves need noise."""
-    unfit = set() if case.positive else {"sirt-positive"}
+    """Return the methods that suit a case: positivity is wrong for cryo, halves need noise, and peers are to be asked for."""
+    unfit = {DEEPDEWEDGE.name, ICECREAM.name} | (set() if case.positive else {"sirt-positive"})
     unfit |= set() if case.halves else {"default-halves"}
     return [name for name in METHODS if name not in unfit]
 
