@@ -6,6 +6,7 @@ With ``--reuse``, what is finished in the folder is taken, ``quality.py``'s too.
 """
 
 import argparse
+import subprocess
 import sys
 from typing import Any
 
@@ -38,7 +39,10 @@ def main() -> None:
     args = parser.parse_args()
     case = case_of(args)
     case.make()
-    rows = [row for name in args.methods for row in curve(PEERS[name], case, args.reuse)]
+    try:
+        rows = [row for name in args.methods for row in curve(PEERS[name], case, args.reuse)]
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"failed: {error.cmd[1]}; what it finished is in {case.folder}, for --reuse") from None
     print(table(rows, BETTER))
     title = f"{case.title}, affine intensity fit: after each part of the training"
     path = write_results(case.name("peers"), {"options": case.options, "case": title, "better": BETTER, "rows": rows})
