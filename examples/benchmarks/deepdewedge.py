@@ -35,7 +35,7 @@ def setting(shape: Shape) -> dict[str, Any]:
         "missing_deg": 60,
         "strides": [n // max(1, round(n / STRIDE)) for n in free],
         "seed": 0,
-        "points": [10, 25, 50, 75, 100],
+        "points": [10, 25, 35],
         "channels": 16,
         "learning_rate": 4e-4,
         "batch": 2,

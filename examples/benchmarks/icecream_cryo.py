@@ -21,7 +21,7 @@ def setting(_: Shape) -> dict[str, Any]:
         "tilt_min_deg": -60,
         "tilt_max_deg": 60,
         "seed": 0,
-        "points": [100, 200, 400, 700, 1000],
+        "points": [100, 200, 400, 600],
         "channels": 8,
         "learning_rate": 1e-3,
         "batch_size": 2,
