@@ -124,11 +124,15 @@ def test_the_last_volume_is_read_back_as_it_was_written(peers: ModuleType, case:
 
 
 def test_a_run_is_taken_up_only_where_told(peers: ModuleType, case: Any, stand_in: Any) -> None:
-    record = stand_in.folder(case) / "runs.txt"
-    for reuse, runs in ((False, 1), (True, 1), (False, 1)):
+    folder = stand_in.folder(case)
+    record = folder / "runs.txt"
+    for reuse in (False, True, False):
+        folder.mkdir(exist_ok=True)
+        (folder / "earlier").touch()
         assert [point["done"] for point in peers.points_of(stand_in, case, reuse)] == [1, 2]
-        assert len(record.read_text().split()) == runs
-    (stand_in.folder(case) / "points.json").write_text("[]")
+        assert len(record.read_text().split()) == 1
+        assert (folder / "earlier").exists() == reuse
+    (folder / "points.json").write_text("[]")
     peers.points_of(stand_in, case, True)
     assert len(record.read_text().split()) == 2
 
