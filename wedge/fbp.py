@@ -33,9 +33,10 @@ from wedge.data import TiltSeries
 from wedge.errors import DeviceError, InputError, UsageError
 from wedge.fourier import ramp_weight, voronoi_weights_rad
 from wedge.geometry import TiltGeometry
+from wedge.out_of_memory import RowsAtOnce
 from wedge.output import Writer
 from wedge.provenance import resident_bytes
-from wedge.slabs import available_memory_bytes, chunk_rows, read_sinograms, slab_ranges
+from wedge.slabs import available_memory_bytes, chunk_rows, read_sinograms
 
 FilterName = Literal["ramp", "hamming", "hann", "sirt-like", "overlap"]
 Edges = Literal["zero", "taper"]
@@ -201,6 +202,8 @@ def fbp(
 ) -> int:
     """Reconstruct a tilt series slab by slab into ``writer``, which the caller commits, and return the rows of a slab.
 
+    Where memory runs out all the same, slabs are halved with a warning; every row is a problem of its own.
+
     Parameters
     ----------
     tilts
@@ -238,16 +241,19 @@ def fbp(
         max_memory = taken + available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     projector = make_projector(geometry, device)
     try:
-        rows_at_once = slab_rows or _rows_that_fit(geometry, projector, taken, max_memory, tilts.weights is not None)
-        for rows in slab_ranges(geometry.detector_shape[0], rows_at_once):
+        at_once = RowsAtOnce(slab_rows or _rows_that_fit(geometry, projector, taken, max_memory, tilts.weights is not None))
+
+        def slices_of(rows: range) -> torch.Tensor:
             sinograms = torch.from_numpy(read_sinograms(tilts, rows.start, rows.stop)).to(device)
-            slices = _backproject(_apply(sinograms, response, edges), projector, geometry)
-            writer.write_rows(rows.start, slices.cpu())
+            return _backproject(_apply(sinograms, response, edges), projector, geometry).cpu()
+
+        for rows, slices in at_once.pieces(range(geometry.detector_shape[0]), slices_of):
+            writer.write_rows(rows.start, slices)
             if on_progress is not None:
                 on_progress(len(rows))
     finally:
         projector.close()
-    return rows_at_once
+    return at_once.rows
 
 
 def _rows_that_fit(geometry: TiltGeometry, projector: Projector, taken_bytes: int, max_memory: int, weighted: bool) -> int:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from wedge.errors import InterruptedRunError, TerminatedError, WedgeError
 from wedge.fit import team
 from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
-from wedge.fit.batches import Slab
+from wedge.fit.batches import cut_slabs
 from wedge.fit.build import build_projectors, close_projectors
 from wedge.fit.config import AdaptiveConfig
 from wedge.fit.data_term import DataTerm
@@ -21,6 +22,8 @@ from wedge.fit.loop import StopRequest
 from wedge.fit.solved_rows import SolvedRows
 from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
+
+_JUDGED_ROWS = 16  # at once by held-out views
 
 
 def _blocks(
@@ -32,7 +35,7 @@ def _blocks(
         mine = None
         if team.rank() < len(some):
             rows = some[team.rank()]
-            mine = run.block(rows, settings, projector, go_on, shown.looker(rows, settings.rounds))
+            mine = run.block(rows, settings, projector, go_on, partial(shown.looker, rounds=settings.rounds))
         if not go_on():
             return
         found = team.collect(mine, [(len(rows), *run.slice_shape) for rows in some], run.device)
@@ -86,7 +89,7 @@ def reconstruct_adaptive(
     if stop.reason is not None:
         raise _stopped(stop.reason)
     config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
-    plan = {"block_rows": block_rows}
+    plan = {"block_rows": min(block_rows, run.rows_at_once)}
     told = error if job.held_out is not None else None
     steps = settings.rounds * settings.iterations
     return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, told, False, chosen)
@@ -113,8 +116,9 @@ def _solve_blocks(
     with _held_out_terms(job) as terms:
         for rows, block in _blocks(run, slab_ranges(shape[1], block_rows), settings, projector, go_on, shown):
             writer.write_rows(rows.start, job.cropped(block).cpu())
-            slab = Slab(rows.start, rows.stop, rows.start, rows.stop)
-            error += sum(float(term(block.to(job.device) / job.units.scale, slab)) for term in terms) * len(rows) / shape[1]
+            for slab in cut_slabs([(rows.start, rows.stop)], _JUDGED_ROWS, 0, shape[1]) if terms else []:
+                density = block[slab.y_start - rows.start : slab.y_stop - rows.start].to(job.device) / job.units.scale
+                error += sum(float(term(density, slab)) for term in terms) * slab.rows / shape[1]
             shown.solved(rows, block, {"held_out": error * shape[1] / rows.stop} if terms else {})
             on_progress(rows.stop, shape[1], float("nan"))
     return error

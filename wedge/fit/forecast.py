@@ -16,12 +16,13 @@ from wedge.fit.calibrate import StepCost, held_bytes, seconds_of, time_steps
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job
 from wedge.fit.members import members_for, widest
-from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan, release_unused
+from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.stack import knots
 from wedge.fit.stack_run import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import expected_config, expected_trials
+from wedge.out_of_memory import release_unused
 from wedge.provenance import peak_memory_bytes, resident_bytes
 from wedge.slabs import chunk_rows, slab_ranges
 

@@ -1,9 +1,6 @@
 """How many rows fit into memory at once. The plan is made and told before the run; it never changes the result."""
 
-import ctypes
-import gc
 import math
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,11 +8,12 @@ from typing import TypeVar
 import torch
 
 from wedge.contracts import Projector
-from wedge.errors import DeviceError, is_out_of_memory
+from wedge.errors import DeviceError
 from wedge.fit import team
 from wedge.fit.blur import reach_points
 from wedge.fit.config import FitConfig
 from wedge.geometry import TiltGeometry
+from wedge.out_of_memory import with_fewer_rows
 from wedge.provenance import resident_bytes
 from wedge.slabs import available_memory_bytes
 
@@ -58,19 +56,14 @@ class MemoryPlan:
     def in_slabs(self, attempt: Callable[[], T]) -> T:
         """Return what ``attempt`` returns; where memory runs out, halve the slabs and call it again.
 
-        Another program may have taken what was free when the plan was made. A warning says that it went on so; with slabs of a single row
-        the error is passed on.
+        A warning says that it went on so; with slabs of a single row the error is passed on.
         """
-        while True:
-            try:
-                return attempt()
-            except Exception as error:
-                if self.slab_rows == 1 or not is_out_of_memory(error):
-                    raise
-            # Here, not in the handler: the error's traceback holds the tensors that did not fit.
-            release_unused()
-            self.slab_rows = (self.slab_rows + 1) // 2
-            warnings.warn(f"out of memory: going on with slabs of {self.slab_rows} y-rows, the result stays the same", stacklevel=2)
+
+        def with_slabs(rows: int) -> T:
+            self.slab_rows = rows
+            return attempt()
+
+        return with_fewer_rows(with_slabs, self.slab_rows)[0]
 
 
 def memory_limit(device: torch.device, asked: int | None) -> int:
@@ -83,17 +76,6 @@ def memory_limit(device: torch.device, asked: int | None) -> int:
     if device.type == "cuda":
         return int(_SHARE_OF_FREE * torch.cuda.mem_get_info(device)[0])
     return resident_bytes() + int(_SHARE_OF_FREE * available_memory_bytes()) // team.size()
-
-
-def release_unused() -> None:
-    """Give freed memory back to the system where the C library can: what stays in the process counts against the plan that follows."""
-    gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError, TypeError):
-        return
 
 
 def plan_memory(

@@ -22,13 +22,14 @@ from wedge.fit.data_term import DataTerm
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, describe, find_weights, members_for, setting_of, widest
-from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan, release_unused
+from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan
 from wedge.fit.model import record_of
 from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.trials import LEFT_BYTES
+from wedge.out_of_memory import release_unused
 from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
 

@@ -18,10 +18,11 @@ from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart
 from wedge.fit.loop import Fit, mean_over_rows, take_step
 from wedge.fit.margin import judging_weights
-from wedge.fit.memory import MemoryPlan, release_unused
+from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.formats.views import views_of
 from wedge.lattice import FieldBox
+from wedge.out_of_memory import release_unused
 
 _HELD_OUT_EVERY = 8
 LEFT_BYTES = 16 * 2**20  # what trials leave of themselves in the process: the fit that follows must still fit
