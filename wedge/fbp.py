@@ -35,17 +35,18 @@ from wedge.fourier import ramp_weight, voronoi_weights_rad
 from wedge.geometry import TiltGeometry
 from wedge.out_of_memory import RowsAtOnce
 from wedge.output import Writer
+from wedge.overlap import WriteBehind, computed, on_its_way
 from wedge.provenance import resident_bytes
 from wedge.slabs import available_memory_bytes, chunk_rows, read_sinograms
 
 FilterName = Literal["ramp", "hamming", "hann", "sirt-like", "overlap"]
 Edges = Literal["zero", "taper"]
 
-_WORKING_COPIES = 8
-"""Arrays of the size of a padded sinogram that filtering holds at once, spectra and the transform's scratch space included."""
+_WORKING_COPIES = 9
+"""Arrays of the size of a padded sinogram that are held at once: by filtering, scratch space included, and by what reads ahead."""
 
 _SLICE_COPIES = 4
-"""Arrays of the size of the slices, the writer's among them."""
+"""Arrays of the size of the slices, those that are written meanwhile among them."""
 
 
 def default_edges(tilts: TiltSeries) -> Edges:
@@ -243,14 +244,18 @@ def fbp(
     try:
         at_once = RowsAtOnce(slab_rows or _rows_that_fit(geometry, projector, taken, max_memory, tilts.weights is not None))
 
-        def slices_of(rows: range) -> torch.Tensor:
-            sinograms = torch.from_numpy(read_sinograms(tilts, rows.start, rows.stop)).to(device)
-            return _backproject(_apply(sinograms, response, edges), projector, geometry).cpu()
+        def read(rows: range) -> torch.Tensor:
+            return on_its_way(read_sinograms(tilts, rows.start, rows.stop), device)
 
-        for rows, slices in at_once.pieces(range(geometry.detector_shape[0]), slices_of):
-            writer.write_rows(rows.start, slices)
-            if on_progress is not None:
-                on_progress(len(rows))
+        def slices_of(sinograms: torch.Tensor) -> torch.Tensor:
+            return _backproject(_apply(sinograms.to(device, non_blocking=True), response, edges), projector, geometry)
+
+        with WriteBehind(writer) as behind:
+            for rows, slices in computed(read, slices_of, geometry.detector_shape[0], at_once):
+                # Still on the device: the thread that writes waits for them and fetches them.
+                behind.write_rows(rows.start, slices)
+                if on_progress is not None:
+                    on_progress(len(rows))
     finally:
         projector.close()
     return at_once.rows

@@ -63,6 +63,14 @@ class RowsAtOnce:
     rows: int
     told: str = SAME_RESULT
 
+    def ranges(self, whole: range) -> Iterator[range]:
+        """Yield the ranges of rows that cover ``whole``, in order; asked for one by one, later ones are smaller where memory ran out."""
+        start = whole.start
+        while start < whole.stop:
+            rows = range(start, min(start + self.rows, whole.stop))
+            yield rows
+            start = rows.stop
+
     def pieces(self, whole: range, work: Callable[[range], T]) -> Iterator[tuple[range, T]]:
         """Yield pieces of some rows, in order, and what ``work`` makes of each."""
         start = whole.start

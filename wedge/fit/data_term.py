@@ -1,7 +1,8 @@
 """How well predicted sinograms explain measured ones."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +18,11 @@ from wedge.fit.filtered_power import FilteredPower
 from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.normalization import Normalization
 from wedge.geometry import TiltGeometry
+from wedge.overlap import on_its_way, read_ahead
 from wedge.projection import project
 from wedge.slabs import read_sinograms, read_weights, slab_ranges
+
+_ROWS_READ = 64  # at once, of a series that stays on the device
 
 
 @dataclass(frozen=True)
@@ -110,30 +114,44 @@ class DataTerm:
         thickness_pixels = part.geometry.volume_shape[0] * part.geometry.voxel_size_in_pixels
         self._per_root_thickness = thickness_pixels**-0.5
         self._view_weights = part.weights.to(device)[None, :, None]
-        self._sinograms = self._read(0, part.geometry.detector_shape[0]) if resident else None
-        self._ray_weights = self._read_weights(0, part.geometry.detector_shape[0]) if resident else None
+        self._sinograms = self._whole(self._read) if resident else None
+        self._ray_weights = self._whole(self._read_weights) if resident and part.series.weights is not None else None
 
-    def _read(self, y_start: int, y_stop: int) -> torch.Tensor:
-        block = read_sinograms(self.part.series, y_start, y_stop).astype(np.float64)
-        block = self._perturbation.add(block, y_start)
+    def _whole(self, read: Callable[[range], torch.Tensor]) -> torch.Tensor:
+        """Return all rows on the device, read slab by slab: their copies in double precision would take more than they do."""
+        (num_rows, width), num_tilts = self.part.geometry.detector_shape, self.part.geometry.num_tilts
+        whole = torch.empty(num_rows, num_tilts, width, device=self._device)
+        with closing(read_ahead(read, slab_ranges(num_rows, _ROWS_READ))) as slabs:
+            for rows, block in slabs:
+                whole[rows.start : rows.stop].copy_(block, non_blocking=True)
+        return whole
+
+    def _read(self, rows: range) -> torch.Tensor:
+        """Return rows of sinograms in the fit's units, in main memory."""
+        block = read_sinograms(self.part.series, rows.start, rows.stop).astype(np.float64)
+        block = self._perturbation.add(block, rows.start)
         normalized = ((block - self._normalization.offset) / self._normalization.scale).astype(np.float32)
-        return torch.from_numpy(normalized).to(self._device)
+        return on_its_way(normalized, self._device)
 
     def measured(self, slab: Slab) -> torch.Tensor:
         """Return the slab's measured sinograms ``(y, tilt, x)`` in the fit's units."""
         if self._sinograms is not None:
             return self._sinograms[slab.y_start : slab.y_stop]
-        return self._read(slab.y_start, slab.y_stop)
+        return self._read(range(slab.y_start, slab.y_stop)).to(self._device, non_blocking=True)
 
-    def _read_weights(self, y_start: int, y_stop: int) -> torch.Tensor | None:
-        weights = read_weights(self.part.series, y_start, y_stop)
-        return None if weights is None else torch.from_numpy(weights).to(self._device)
+    def _read_weights(self, rows: range) -> torch.Tensor:
+        """Return the weights of rays of rows, in main memory, of a series that has some."""
+        weights = read_weights(self.part.series, rows.start, rows.stop)
+        assert weights is not None
+        return on_its_way(weights, self._device)
 
     def ray_weights(self, slab: Slab) -> torch.Tensor | None:
         """Return the weights of the slab's rays ``(y, tilt, x)``; None where all are 1."""
         if self._ray_weights is not None:
             return self._ray_weights[slab.y_start : slab.y_stop]
-        return None if self.part.series.weights is None else self._read_weights(slab.y_start, slab.y_stop)
+        if self.part.series.weights is None:
+            return None
+        return self._read_weights(range(slab.y_start, slab.y_stop)).to(self._device, non_blocking=True)
 
     def weighted_rays(self, judging: np.ndarray) -> float:
         """Return the sum over all rays of the part of their ``(tilt, x)`` judging weights times their squared weights."""

@@ -22,6 +22,7 @@ from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_run import reconstruct_stack
 from wedge.fit.tuning import tune_network
 from wedge.output import Writer
+from wedge.overlap import WriteBehind
 from wedge.provenance import resident_bytes
 from wedge.slabs import chunk_rows, slab_ranges
 
@@ -33,11 +34,12 @@ def _write_prediction(
 ) -> None:
     shape = job.tilts.geometry.volume_shape
     job.observers.stage("writing the volume", 0, 0)
-    for rows in slab_ranges(shape[1], chunk_rows(shape)) if team.leads() else []:
-        if stop.reason is not None:
-            return
-        writer.write_rows(rows.start, job.cropped(predict(fit, step, rows.start, rows.stop)) * job.units.scale)
-        on_progress(fit.num_steps, fit.num_steps, float("nan"))
+    with WriteBehind(writer) as behind:
+        for rows in slab_ranges(shape[1], chunk_rows(shape)) if team.leads() else []:
+            if stop.reason is not None:
+                return
+            behind.write_rows(rows.start, job.cropped(predict(fit, step, rows.start, rows.stop)) * job.units.scale)
+            on_progress(fit.num_steps, fit.num_steps, float("nan"))
 
 
 def _stopped(reason: str, run_dir: Path, progress: Progress, num_steps: int) -> WedgeError:
