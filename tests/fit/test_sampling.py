@@ -51,6 +51,14 @@ def test_axes_are_the_same_tensors_at_every_step():
     assert sampling.lattice(0, 2).x is sampling.lattice(3, 5).x
 
 
+def test_rows_are_taken_from_what_the_device_has():
+    # Sent there anew at every step they would be waited for.
+    sampling = Sampling(BOX, 2, CPU)
+    some, others = sampling.lattice(0, 2).y, sampling.lattice(1, 6).y
+    assert some.untyped_storage().data_ptr() == others.untyped_storage().data_ptr()
+    assert torch.equal(others, BOX.axis(1, 1, 6))
+
+
 @pytest.mark.parametrize("factor", [1, 2, 3])
 def test_finer_voxels_cast_the_same_shadow(factor):
     resolved = Registry.load({"WEDGE_PLUGINS": ""}).resolve("projector", "torch", {"cache": False, "model": "strip"})

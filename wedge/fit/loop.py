@@ -135,8 +135,11 @@ def mean_over_rows(fit: Fit, value: Callable[[Slab], torch.Tensor]) -> float:
     num_rows = fit.box.shape[1]
 
     def total() -> float:
-        slabs = cut_slabs(team.share([(0, num_rows)]), fit.plan.slab_rows, 0, num_rows)
-        return sum(float(value(slab)) * slab.rows / num_rows for slab in slabs)
+        # Summed on the device: it is waited for once, not at every slab.
+        summed = torch.zeros((), dtype=torch.float64, device=fit.device)
+        for slab in cut_slabs(team.share([(0, num_rows)]), fit.plan.slab_rows, 0, num_rows):
+            summed += value(slab).double() * slab.rows / num_rows
+        return float(summed)
 
     return team.total(fit.plan.in_slabs(total), fit.device)
 
@@ -207,9 +210,8 @@ def run_fit(
         progress.seconds = now - started
         held_out: dict[str, float] = {"held_out": held_out_error(fit, progress.step - 1)} if record and fit.held_out else {}
         if record:
-            progress.history.append(
-                {"step": float(first + progress.step)} | {name: float(value) for name, value in scalars.items()} | held_out
-            )
+            values = torch.stack(list(scalars.values())).tolist()
+            progress.history.append({"step": float(first + progress.step)} | dict(zip(scalars, values, strict=True)) | held_out)
         if len(fit.observers):
             fit.observers.step(first + progress.step, {**scalars, **held_out})
             if record:

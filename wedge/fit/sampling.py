@@ -16,15 +16,14 @@ class Sampling:
 
     def __init__(self, box: FieldBox, factor: int, device: torch.device) -> None:
         self.factor = factor
-        self._box, self._device = box, device
-        # Kept: networks know an axis again by its tensor.
+        # Kept: networks know an axis again by its tensor, and a GPU would be waited for wherever a part of one is sent there.
         self._z = box.axis(0, 0.0, box.shape[0], 1 / factor, device)
+        self._y = box.axis(1, 0.0, box.shape[1], 1.0, device)
         self._x = box.axis(2, 0.0, box.shape[2], 1 / factor, device)
 
     def lattice(self, y_start: int, y_stop: int) -> Lattice:
         """Return the points of rows ``y_start`` to ``y_stop``."""
-        rows = self._box.axis(1, y_start, y_stop, 1.0, self._device)
-        return Lattice(self._z, rows, self._x, (1 / self.factor, 1.0, 1 / self.factor))
+        return Lattice(self._z, self._y[y_start:y_stop], self._x, (1 / self.factor, 1.0, 1 / self.factor))
 
     def pooled(self, fine: torch.Tensor) -> torch.Tensor:
         """Return the means over voxels, ``(y, z, x)``, of values ``(y, factor z, factor x)``."""
