@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -53,9 +54,12 @@ def test_time_grows_with_passes_and_rows(monkeypatch, wedge, tilts):
     cost = StepCost(rows=2, gradient_seconds=0.5, update_seconds=0.25, predict_seconds=1.0, peak_bytes=9, base_bytes=5, parameter_bytes=0)
     assert cost.step_seconds(4, 8) == 0.5 * 2 + 0.25 * 4
     monkeypatch.setattr(forecast, "time_steps", lambda *args: cost)
+    cost = replace(cost, seconds_per_other_row=0.1)
+    assert cost.step_seconds(4, 8) == pytest.approx(0.5 * 2 + 0.25 * 4 + 0.1 * 4)
+    monkeypatch.setattr(forecast, "in_whole_box", lambda job, config, timed: cost)
     options = ["--tune", "none", "--method", "network", "--batch-rows", 6, "--json"]
     parts = [json.loads(wedge("plan", tilts, *options, "--passes", passes).out)["parts"] for passes in (5, 10)]
-    assert [part["fit"] for part in parts] == [5 * 4 * cost.step_seconds(6, 24), 10 * 4 * cost.step_seconds(6, 24)]
+    assert [part["fit"] for part in parts] == pytest.approx([5 * 4 * cost.step_seconds(6, 24), 10 * 4 * cost.step_seconds(6, 24)])
     assert [part["writing"] for part in parts] == [12.0, 12.0]
 
 

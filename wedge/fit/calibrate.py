@@ -3,18 +3,20 @@
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from wedge.fit.batches import Slab
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import whole_part
+from wedge.fit.data_term import Loss, whole_part
 from wedge.fit.job import Job
 from wedge.fit.loop import gradient, predict, take_step
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.sample import busiest_rows, rows_of
+from wedge.out_of_memory import release_unused
 from wedge.provenance import peak_memory_bytes, resident_bytes
 
 _PATIENCE_SECONDS = 2.0  # of a single step; more rows than take this are not tried, but scaled up to
@@ -35,6 +37,8 @@ class StepCost:
         Memory at the height of a step, and before: of the process on a CPU, of the tensors on a GPU.
     parameter_bytes
         Of the field of these rows.
+    seconds_per_other_row
+        What each row of a taller box adds to the gradient of a step that does not see it: gradients are as large as the grids they are of.
     """
 
     rows: int
@@ -44,10 +48,12 @@ class StepCost:
     peak_bytes: int
     base_bytes: int
     parameter_bytes: int
+    seconds_per_other_row: float = 0.0
 
     def step_seconds(self, batch_rows: int, num_rows: int) -> float:
         """Return the seconds of a step on ``batch_rows`` of a fit of ``num_rows``."""
-        return (self.gradient_seconds * batch_rows + self.update_seconds * num_rows) / self.rows
+        others = self.seconds_per_other_row * (num_rows - batch_rows)
+        return (self.gradient_seconds * batch_rows + self.update_seconds * num_rows) / self.rows + others
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, repeats: int = _REPEATS) -> float:
@@ -124,3 +130,44 @@ def time_steps(job: Job, config: FitConfig, most_rows: int, batch_rows: int | No
         )
     finally:
         close_projectors(parts)
+
+
+class _Anywhere:
+    """A data term of a few rows, which stand for any of a taller box."""
+
+    def __init__(self, term: Loss) -> None:
+        self._term = term
+
+    def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int) -> torch.Tensor:
+        return self._term(slices, Slab(0, slab.rows, 0, slab.rows), oversampling)
+
+
+def in_whole_box(job: Job, config: FitConfig, cost: StepCost) -> StepCost:
+    """Return what `time_steps` found, with what steps on as many rows cost in a field of all rows; where it has parameters for each row.
+
+    Notes
+    -----
+    Takes the memory of the whole field, as the fit will.
+    """
+    num_z, num_rows, num_x = job.wide.geometry.volume_shape
+    if num_rows <= cost.rows:
+        return cost
+    sample = rows_of(job.wide, busiest_rows(job.wide, cost.rows))
+    tall = replace(sample.geometry, volume_shape=(num_z, num_rows, num_x), detector_shape=job.wide.geometry.detector_shape)
+    config = config.model_copy(update={"batch_rows": cost.rows, "hold_out": 0.0, "oversampling_start": 0.0, "tune": ()})
+    parts = build_projectors([whole_part(sample)], job.plugins, {1, config.oversampling}, job.device)
+    plan = MemoryPlan(cost.rows, True, 0, job.limit)
+    try:
+        fit = build_fit(replace(sample, geometry=tall), job.plugins, config, job.units, parts, job.device, job.limit, 0, plan=plan)
+        if sum(p.numel() * p.element_size() for p in fit.field.parameters()) <= cost.parameter_bytes:
+            return cost
+        fit.fitted = [_Anywhere(term) for term in fit.fitted]
+        first = seconds_of(lambda: take_step(fit, 0), job.device, 1)
+        repeats = _REPEATS if first < _PATIENCE_SECONDS / 2 else 1
+        gradient_seconds = seconds_of(lambda: gradient(fit, 1), job.device, repeats)
+        update_seconds = seconds_of(fit.optimizer.step, job.device, repeats)
+        others = max(0.0, gradient_seconds - cost.gradient_seconds) / (num_rows - cost.rows)
+        return replace(cost, update_seconds=update_seconds * cost.rows / num_rows, seconds_per_other_row=others)
+    finally:
+        close_projectors(parts)
+        release_unused()

@@ -85,6 +85,10 @@ class Perturbation:
         return noisy
 
 
+Loss = Callable[[torch.Tensor, Slab, int], torch.Tensor]
+"""What a data term is to a fit: the loss of a slab's density ``(y, z, x)``, of so many points per voxel."""
+
+
 class DataTerm:
     """The data term of one part on one device.
 

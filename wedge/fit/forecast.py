@@ -12,7 +12,7 @@ from wedge.fit.adaptive import HALO_ROWS, PAD
 from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
 from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import build_fit, build_projectors, close_projectors
-from wedge.fit.calibrate import StepCost, held_bytes, seconds_of, time_steps
+from wedge.fit.calibrate import StepCost, held_bytes, in_whole_box, seconds_of, time_steps
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job
 from wedge.fit.members import members_for, widest
@@ -119,16 +119,19 @@ def _of_network(job: Job) -> Forecast:
     release_unused()
     batch = config.rows_per_step(num_rows)
     most = min(plan.slab_rows, batch)
-    costs = [time_steps(job, config.model_copy(update={"blur_voxels": blur}), most) for blur in _blurs(config)]
+    blurred = [config.model_copy(update={"blur_voxels": blur}) for blur in _blurs(config)]
+    costs = [time_steps(job, each, most) for each in blurred]
+    memory = max(_memory(job, plan, parameter_bytes, cost) for cost in costs)
+    costs = [in_whole_box(job, each, cost) for each, cost in zip(blurred, costs, strict=True)]
     step = _middle([cost.step_seconds(batch, num_rows) for cost in costs])
     steps = math.ceil(config.passes * steps_per_pass(num_rows, batch))
     coarse = config.oversampling_start if config.oversampling > 1 else 0.0
     seconds = {"settings": _trials_seconds(job), "fit": steps * step * (1 - coarse)}
     if coarse:
-        plain = time_steps(job, config.model_copy(update={"oversampling": 1}), most)
+        config = config.model_copy(update={"oversampling": 1})
+        plain = in_whole_box(job, config, time_steps(job, config, most))
         seconds["fit"] += steps * coarse * plain.step_seconds(batch, num_rows)
     seconds["writing"] = _middle([cost.predict_seconds / cost.rows for cost in costs]) * num_rows
-    memory = max(_memory(job, plan, parameter_bytes, cost) for cost in costs)
     return Forecast("network", seconds, memory, job.limit, plan.slab_rows, {"steps": steps, "rows_per_step": batch})
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from wedge.fit import team
 from wedge.fit.batches import Slab, batch_segments, cut_slabs, steps_per_pass
 from wedge.fit.checkpoint import Progress
 from wedge.fit.config import FitConfig, RegularizerChoice
-from wedge.fit.data_term import DataTerm
+from wedge.fit.data_term import DataTerm, Loss
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import Field
 from wedge.fit.observers import ObserverGroup, field_previews
@@ -41,7 +41,7 @@ class Fit:
     box: FieldBox
     field: Field
     optimizer: torch.optim.Optimizer
-    fitted: list[DataTerm]
+    fitted: Sequence[Loss]
     held_out: list[DataTerm]
     regularizers: list[tuple[RegularizerChoice, Regularizer]]
     plan: MemoryPlan
@@ -150,7 +150,7 @@ def empty_loss(fit: Fit) -> float:
 
     def loss(slab: Slab) -> torch.Tensor:
         nothing = torch.zeros(slab.rows, num_z, num_x, device=fit.device)
-        return torch.stack([term(nothing, slab) for term in fit.fitted]).sum()
+        return torch.stack([term(nothing, slab, 1) for term in fit.fitted]).sum()
 
     return mean_over_rows(fit, loss)
 
