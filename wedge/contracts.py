@@ -126,7 +126,8 @@ class RegularizerContext:
 class Regularizer(Protocol):
     """A penalty on slices. Built as ``(geometry, options)``. ``weight`` and its schedule are the fit's.
 
-    One that remembers has ``state_dict`` and ``load_state_dict``, of tensors, which checkpoints keep.
+    One that remembers has ``state_dict`` and ``load_state_dict``, of tensors, which checkpoints keep. One that looks at nothing of its
+    context but the interior and the spacing may say so by ``of_slices_alone = True``: steps with it can be recorded on a GPU.
     """
 
     halo_rows: int

@@ -79,7 +79,8 @@ class GridAxis:
         if self._last is not None and _same(self._last[0], coordinates):
             return self._last[1]
         plan = self._make_plan(self.positions(coordinates))
-        self._last = (coordinates, plan)
+        # On a CPU by its values: other ones may be put into the same tensor.
+        self._last = (coordinates.clone() if coordinates.device.type == "cpu" else coordinates, plan)
         return plan
 
     def _make_plan(self, positions: torch.Tensor) -> AxisPlan:
@@ -119,6 +120,6 @@ def grid_axes(shape: tuple[int, int, int], spacing: float) -> tuple[GridAxis, Gr
 
 def _same(known: torch.Tensor, coordinates: torch.Tensor) -> bool:
     """Tell whether two axes are surely the same, without a synchronisation."""
-    if known is coordinates:
-        return True
-    return known.device.type == coordinates.device.type == "cpu" and torch.equal(known, coordinates)
+    if coordinates.device.type == "cpu":
+        return known.device.type == "cpu" and torch.equal(known, coordinates)
+    return known is coordinates

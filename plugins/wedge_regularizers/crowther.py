@@ -51,6 +51,7 @@ class Crowther:
     halo_rows: ClassVar[int] = 0
     zero_for_constant: ClassVar[bool] = True
     homogeneity: ClassVar[int] = 2
+    of_slices_alone: ClassVar[bool] = True
 
     def __init__(self, geometry: TiltGeometry, options: CrowtherOptions) -> None:
         self._options = options

@@ -34,6 +34,7 @@ class TotalVariation:
     halo_rows: ClassVar[int] = 1
     zero_for_constant: ClassVar[bool] = True
     homogeneity: ClassVar[int] = 1
+    of_slices_alone: ClassVar[bool] = True
 
     def __init__(self, geometry: TiltGeometry, options: TotalVariationOptions) -> None:
         self._epsilon = options.epsilon

@@ -8,11 +8,12 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wedge.data import TiltSeries
-from wedge.fit import loop
+from wedge.fit import gradient as module
 from wedge.fit.batches import Slab, batch_segments
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.data_term import split_parts
-from wedge.fit.loop import Fit, gradient, held_out_error, mean_over_rows
+from wedge.fit.gradient import gradient
+from wedge.fit.loop import Fit, held_out_error, mean_over_rows
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.settings import resolve_plugins, validate
@@ -57,7 +58,7 @@ def fit(request) -> Iterator[Fit]:
 def test_gradients_ask_for_nothing(fit, monkeypatch):
     # Which rows they are of is drawn on the CPU, whatever the device.
     drawn = [batch_segments(0, step, SHAPE[1], 7) for step in range(9)]
-    monkeypatch.setattr(loop, "batch_segments", lambda seed, step, *sizes: drawn[step])
+    monkeypatch.setattr(module, "batch_segments", lambda seed, step, *sizes: drawn[step])
     with Asked() as asked:
         for step in range(9):
             gradient(fit, step)

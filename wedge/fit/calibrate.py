@@ -11,9 +11,10 @@ import torch
 from wedge.fit.batches import Slab
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
-from wedge.fit.data_term import Loss, whole_part
+from wedge.fit.data_term import Loss, Rays, whole_part
+from wedge.fit.gradient import gradient
 from wedge.fit.job import Job
-from wedge.fit.loop import gradient, predict, take_step
+from wedge.fit.loop import predict, take_step
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.out_of_memory import release_unused
@@ -138,8 +139,11 @@ class _Anywhere:
     def __init__(self, term: Loss) -> None:
         self._term = term
 
-    def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int) -> torch.Tensor:
-        return self._term(slices, Slab(0, slab.rows, 0, slab.rows), oversampling)
+    def rays(self, slab: Slab) -> Rays:
+        return self._term.rays(Slab(0, slab.rows, 0, slab.rows))
+
+    def loss(self, slices: torch.Tensor, rays: Rays, oversampling: int) -> torch.Tensor:
+        return self._term.loss(slices, rays, oversampling)
 
 
 def in_whole_box(job: Job, config: FitConfig, cost: StepCost) -> StepCost:

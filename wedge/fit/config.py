@@ -115,6 +115,9 @@ class FitConfig(_Frozen):
         default=0.0, ge=0, description="gradients below this, in units of one over the voxels of a batch, make small steps"
     )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    capture: Literal["auto", "off"] = Field(
+        default="off", description="on a GPU, record the step that most others are like, and do it again without launching its parts"
+    )
     positivity: Literal["auto", "on", "off"] = "auto"
     offset: Literal["auto", "none"] | float = "auto"
     hold_out: float = Field(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -85,8 +85,18 @@ class Perturbation:
         return noisy
 
 
-Loss = Callable[[torch.Tensor, Slab, int], torch.Tensor]
-"""What a data term is to a fit: the loss of a slab's density ``(y, z, x)``, of so many points per voxel."""
+Rays = tuple[torch.Tensor, torch.Tensor | None]
+"""Measured sinograms ``(y, tilt, x)`` and the weights of their rays; None where all are 1."""
+
+
+class Loss(Protocol):
+    """What a data term is to a fit."""
+
+    def rays(self, slab: Slab) -> Rays:
+        """Return what a slab's predicted sinograms are compared with."""
+
+    def loss(self, slices: torch.Tensor, rays: Rays, oversampling: int) -> torch.Tensor:
+        """Return the loss of density ``(y, z, x)`` of so many points per voxel."""
 
 
 class DataTerm:
@@ -165,22 +175,33 @@ class DataTerm:
         read = (read_weights(self.part.series, rows.start, rows.stop) for rows in slab_ranges(num_rows, 16))
         return float(sum((np.square(weights, dtype=np.float64) * judging).sum() for weights in read if weights is not None))
 
+    def rays(self, slab: Slab) -> Rays:
+        """Return what a slab's predicted sinograms are compared with: the measured ones, and the weights of their rays."""
+        return self.measured(slab), self.ray_weights(slab)
+
     def residual(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
         """Return predicted minus measured, times the weights of the rays, ``(y, tilt, x)``.
 
         The slab's normalized density ``(y, z, x)`` may be oversampled.
         """
-        residual = project(self._projectors[oversampling], slices) - self.measured(slab)
-        weights = self.ray_weights(slab)
+        return self._residual(slices, self.rays(slab), oversampling)
+
+    def _residual(self, slices: torch.Tensor, rays: Rays, oversampling: int) -> torch.Tensor:
+        measured, weights = rays
+        residual = project(self._projectors[oversampling], slices) - measured
         return residual if weights is None else residual * weights
 
     def __call__(self, slices: torch.Tensor, slab: Slab, oversampling: int = 1) -> torch.Tensor:
+        """Return the loss of a slab's normalized density ``(y, z, x)``, which may be oversampled."""
+        return self.loss(slices, self.rays(slab), oversampling)
+
+    def loss(self, slices: torch.Tensor, rays: Rays, oversampling: int) -> torch.Tensor:
         """Return the loss: a mean over the slab's rays of the residual over the root of the thickness.
 
         With the ramp weight that is about the mean over voxels of the squared error that the views can see, so that a regularizer's weight
         means the same for thin and thick specimens.
         """
-        residual = self.residual(slices, slab, oversampling) * self._per_root_thickness
+        residual = self._residual(slices, rays, oversampling) * self._per_root_thickness
         num_rays = residual.numel()
         if self._power is not None:
             if self._config.loss == "l2":

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from wedge.contracts import Regularizer, RegularizerContext
-from wedge.draws import seed_for
+from wedge.contracts import Regularizer
 from wedge.errors import DivergedError
 from wedge.fit import team
-from wedge.fit.batches import Slab, batch_segments, cut_slabs, steps_per_pass
+from wedge.fit.batches import Slab, cut_slabs, steps_per_pass
+from wedge.fit.capture import gradient_of
 from wedge.fit.checkpoint import Progress
 from wedge.fit.config import FitConfig, RegularizerChoice
 from wedge.fit.data_term import DataTerm, Loss
@@ -19,7 +19,7 @@ from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import Field
 from wedge.fit.observers import ObserverGroup, field_previews
 from wedge.fit.sampling import Sampling
-from wedge.fit.schedule import learning_rate_factor, regularizer_weight
+from wedge.fit.schedule import learning_rate_factor
 from wedge.lattice import FieldBox
 
 _DIVERGED_FACTOR = 100.0
@@ -49,9 +49,10 @@ class Fit:
     observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
 
     def __post_init__(self) -> None:
-        """Lay out the lattices that the field is evaluated on."""
+        """Lay out the lattices that the field is evaluated on, and settle how gradients are made."""
         factors = sorted({1, self.config.oversampling})
         self._samplings = [Sampling(self.box, factor, self.device) for factor in factors]
+        self.gradient = gradient_of(self)
 
     def sampling(self, step: int) -> Sampling:
         """Return where the field is evaluated at ``step``: a function of the step alone."""
@@ -73,21 +74,9 @@ class Fit:
         return max((regularizer.halo_rows for _, regularizer in self.regularizers), default=0)
 
 
-def _regularization(fit: Fit, density: torch.Tensor, slab: Slab, step: int) -> torch.Tensor:
-    total = density.new_zeros(())
-    for index, (choice, regularizer) in enumerate(fit.regularizers):
-        weight = regularizer_weight(choice, step, fit.num_steps)
-        if weight == 0:
-            continue
-        generator = torch.Generator(fit.device).manual_seed(seed_for(fit.config.seed, f"regularizer-{index}", step))
-        context = RegularizerContext(slab.interior, 1.0, step, fit.num_steps, generator, fit.field)
-        total = total + weight * regularizer(density, context)
-    return total
-
-
 def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
     """Make one optimizer step over one logical batch, slab by slab; return its scalars on the device."""
-    scalars = fit.plan.in_slabs(lambda: gradient(fit, step))
+    scalars = fit.plan.in_slabs(lambda: fit.gradient(step))
     team.add_up_gradients(fit.field.parameters())
     team.add_up(scalars.values())
     factor = learning_rate_factor(fit.config, step, fit.num_steps)
@@ -95,25 +84,6 @@ def take_step(fit: Fit, step: int) -> dict[str, torch.Tensor]:
         group["lr"] = fit.config.learning_rate * group["relative"] * factor
     fit.optimizer.step()
     return scalars
-
-
-def gradient(fit: Fit, step: int) -> dict[str, torch.Tensor]:
-    """Put the gradient of a step in place and return its scalars; a function of the step and the field, so that it can be done again."""
-    config, num_rows = fit.config, fit.box.shape[1]
-    segments = team.share(batch_segments(config.seed, step, num_rows, fit.rows_per_step))
-    data_loss, penalty = torch.zeros((), device=fit.device), torch.zeros((), device=fit.device)
-    sampling = fit.sampling(step)
-    fit.optimizer.zero_grad(set_to_none=True)
-    for slab in cut_slabs(segments, fit.plan.slab_rows, fit.halo_rows, num_rows):
-        fine = fit.field(sampling.lattice(slab.halo_start, slab.halo_stop))
-        density = sampling.pooled(fine)
-        # Rows weigh alike whatever the slabs: each slab counts by its share of the batch.
-        share = slab.rows / fit.rows_per_step
-        data = torch.stack([term(fine[slab.interior], slab, sampling.factor) for term in fit.fitted]).sum() * share
-        regularization = _regularization(fit, density, slab, step) * share
-        (data + regularization).backward()
-        data_loss, penalty = data_loss + data.detach(), penalty + regularization.detach()
-    return {"loss": data_loss + penalty, "data": data_loss, "regularization": penalty}
 
 
 def held_out_error(fit: Fit, step: int) -> float:
@@ -150,7 +120,7 @@ def empty_loss(fit: Fit) -> float:
 
     def loss(slab: Slab) -> torch.Tensor:
         nothing = torch.zeros(slab.rows, num_z, num_x, device=fit.device)
-        return torch.stack([term(nothing, slab, 1) for term in fit.fitted]).sum()
+        return torch.stack([term.loss(nothing, term.rays(slab), 1) for term in fit.fitted]).sum()
 
     return mean_over_rows(fit, loss)
 

@@ -23,7 +23,15 @@ class Sampling:
 
     def lattice(self, y_start: int, y_stop: int) -> Lattice:
         """Return the points of rows ``y_start`` to ``y_stop``."""
-        return Lattice(self._z, self._y[y_start:y_stop], self._x, (1 / self.factor, 1.0, 1 / self.factor))
+        return self.lattice_of(self.rows(y_start, y_stop))
+
+    def rows(self, y_start: int, y_stop: int) -> torch.Tensor:
+        """Return the coordinates of rows, ``(y,)``."""
+        return self._y[y_start:y_stop]
+
+    def lattice_of(self, rows: torch.Tensor) -> Lattice:
+        """Return the points of rows with such coordinates, ``(y,)``."""
+        return Lattice(self._z, rows, self._x, (1 / self.factor, 1.0, 1 / self.factor))
 
     def pooled(self, fine: torch.Tensor) -> torch.Tensor:
         """Return the means over voxels, ``(y, z, x)``, of values ``(y, factor z, factor x)``."""
