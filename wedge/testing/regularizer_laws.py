@@ -16,8 +16,9 @@ _DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.
 class RegularizerLaws:
     """What every regularizer must do. Subclass it and override `make`.
 
-    A regularizer may declare, as class attributes, ``zero_for_constant = True`` and ``homogeneity = d``: multiplying the density by
-    ``a > 0`` multiplies the penalty by ``a ** d``. What is declared is checked.
+    A regularizer may declare, as class attributes, ``zero_for_constant = True``; ``homogeneity = d``: multiplying the density by
+    ``a > 0`` multiplies the penalty by ``a ** d``; and ``of_slices_alone = True``: of its context it looks at the interior and the spacing
+    alone. What is declared is checked.
 
     Examples
     --------
@@ -97,6 +98,18 @@ class RegularizerLaws:
         gradient = _gradient(slices)
         after = self.penalty(slices.detach() - gradient * promised / gradient.square().sum())
         assert float(before.detach() - after) == pytest.approx(promised, rel=0.2)
+
+    def test_what_is_of_slices_alone_looks_at_nothing_else(self) -> None:
+        """Step, random numbers and field change nothing, where that is declared."""
+        regularizer, slices = self.build(), self.density()
+        if not getattr(regularizer, "of_slices_alone", False):
+            pytest.skip("declares nothing of the kind")
+
+        def field(lattice: Lattice) -> torch.Tensor:
+            raise AssertionError("the field was asked for")
+
+        other = RegularizerContext(slice(0, len(slices)), 1.0, 9, 10, torch.Generator().manual_seed(7), field)
+        assert torch.equal(regularizer(slices, other), self.penalty(slices, regularizer=regularizer))
 
     @pytest.mark.parametrize("borders", [(0, 6, 12), (0, 1, 2, 12), (0, 5, 7, 12), tuple(range(13))])
     def test_slabs_add_up_to_the_whole(self, borders: tuple[int, ...]) -> None:
