@@ -34,6 +34,7 @@ class Case:
     seed: int = 0
     contrast: float = 1.0
     offset: float = 0.0
+    noise_at_nyquist: float = 1.0
 
     @property
     def truth(self) -> Path:
@@ -65,7 +66,10 @@ class Case:
 
     @property
     def options(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if key != "folder"} | {"shape": list(self.shape)}
+        told = {key: value for key, value in asdict(self).items() if key != "folder"} | {"shape": list(self.shape)}
+        if self.noise_at_nyquist == 1:
+            del told["noise_at_nyquist"]
+        return told
 
     @property
     def words(self) -> list[str]:
@@ -75,6 +79,7 @@ class Case:
         words += ["--eta", f"{self.eta:g}"] if self.eta else []
         words += ["--contrast", f"{self.contrast:g}"] if self.contrast != 1 else []
         words += ["--offset", f"{self.offset:g}"] if self.offset else []
+        words += ["--noise-at-nyquist", f"{self.noise_at_nyquist:g}"] if self.noise_at_nyquist != 1 else []
         return [*words, "--seed", str(self.seed)]
 
     def name(self, kind: str) -> str:
@@ -84,6 +89,7 @@ class Case:
         parts += [f"eta{self.eta:g}"] if self.eta else []
         parts += [f"contrast{self.contrast:g}"] if self.contrast != 1 else []
         parts += [f"offset{self.offset:g}"] if self.offset else []
+        parts += [f"nyquist{self.noise_at_nyquist:g}"] if self.noise_at_nyquist != 1 else []
         parts += [f"seed{self.seed}"] if self.seed else []
         return "_".join(["tuning", *parts] if self.seed >= FIRST_TUNING_SEED else parts)
 
@@ -99,6 +105,7 @@ class Case:
             parts.append("densities " + " ".join(TUNING_DENSITIES if tuning else REPORTED_DENSITIES) + ", 41 tilts in +-60")
             parts.append("no noise" if self.snr is None else f"signal-to-noise {self.snr:g}")
         parts += [f"contrast {self.contrast:g}, offset {self.offset:g}"] if self.contrast != 1 or self.offset else []
+        parts += [f"power of the noise at Nyquist {self.noise_at_nyquist:g} times that at zero"] if self.noise_at_nyquist != 1 else []
         return ", ".join(parts)
 
     def make(self) -> None:
@@ -122,6 +129,7 @@ class Case:
             wedge("simulate-spheres", "-o", self.folder, *sizes, *noise, "--seed", self.seed, "--overwrite")
         else:
             given = {"snr": self.snr, "seed": self.seed, "contrast": self.contrast, "offset": self.offset}
+            given["noise_at_nyquist"] = self.noise_at_nyquist
             make_proteins(self.folder, self.shape, cryo=self.case == "cryo", **given)
         record.write_text(json.dumps(self.options) + "\n")
 
@@ -159,6 +167,7 @@ def add_case_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help=f"from {FIRST_TUNING_SEED} on for tuning")
     parser.add_argument("--contrast", type=float, default=1.0, help="-1: dark particles")
     parser.add_argument("--offset", type=float, default=0.0, help="added to the views, in their standard deviations")
+    parser.add_argument("--noise-at-nyquist", type=float, default=1.0, help="power of the noise of proteins and cryo, relative to zero")
     parser.add_argument("--work", type=Path, help="folder of the case and of the volumes; kept")
 
 
@@ -171,10 +180,10 @@ def case_of(args: argparse.Namespace) -> Case:
         If an option does not belong to it.
     """
     spheres = args.case == "spheres"
-    if spheres and (args.snr is not None or args.contrast != 1 or args.offset):
-        raise SystemExit("spheres take --eta, not --snr, --contrast or --offset")
+    if spheres and (args.snr is not None or args.contrast != 1 or args.offset or args.noise_at_nyquist != 1):
+        raise SystemExit("spheres take --eta, not --snr, --contrast, --offset or --noise-at-nyquist")
     if not spheres and args.eta:
         raise SystemExit(f"{args.case} takes --snr, not --eta")
     folder = args.work or Path(tempfile.mkdtemp(prefix="wedge-bench-"))
     shape = tuple(args.shape or SHAPES[args.case])
-    return Case(folder, args.case, shape, args.snr, args.eta, args.seed, args.contrast, args.offset)
+    return Case(folder, args.case, shape, args.snr, args.eta, args.seed, args.contrast, args.offset, args.noise_at_nyquist)

@@ -1,7 +1,7 @@
 """The cases that benchmarks run on. Those for tuning and those for reporting share no seed, no noise and not all densities.
 
     python examples/benchmarks/cases.py proteins --snr 0.25 --seed 0 -o DIR [--shape Z Y X]
-    python examples/benchmarks/cases.py cryo --snr 0.1 --seed 0 -o DIR
+    python examples/benchmarks/cases.py cryo --snr 0.1 --seed 0 -o DIR [--noise-at-nyquist 0.1]
 
 Each writes ``truth.zarr``, ``tilts.zarr`` and, where there is noise, the independent halves ``half1.zarr`` and ``half2.zarr`` whose mean
 ``tilts.zarr`` is. Seeds below 100 are for reporting, from 100 on for tuning.
@@ -15,7 +15,8 @@ Each writes ``truth.zarr``, ``tilts.zarr`` and, where there is noise, the indepe
     The same, going on beyond the field of view along x, filtered by a phase-flipped contrast transfer function: both signs, views of zero
     mean. The truth is filtered alike.
 
-Signal-to-noise is the variance of the noise-free views over that of the white noise.
+Signal-to-noise is the variance of the noise-free views over that of the noise, which is white unless ``--noise-at-nyquist`` says how strong
+its power is there, relative to that at zero: detectors and interpolation let it fall, counting lets it rise.
 """
 
 import argparse
@@ -143,6 +144,17 @@ def project_fine(fine: torch.Tensor, geometry: TiltGeometry) -> torch.Tensor:
     return views.permute(1, 0, 2).contiguous()
 
 
+def noise_of(shape: tuple[int, ...], at_nyquist: float, random: np.random.Generator) -> np.ndarray:
+    """Return ``(tilt, y, x)`` normal noise of variance 1 whose power changes geometrically up to ``at_nyquist`` times that at zero."""
+    white = random.normal(size=shape)
+    if at_nyquist == 1:
+        return white
+    frequency = np.hypot(np.fft.fftfreq(shape[1])[:, None], np.fft.rfftfreq(shape[2]))
+    amplitude = at_nyquist ** np.minimum(frequency, 0.5)
+    found = np.fft.irfft2(np.fft.rfft2(white) * amplitude, s=shape[1:])
+    return found / found.std()
+
+
 def make_proteins(
     directory: Path,
     shape: tuple[int, int, int] = (64, 160, 160),
@@ -153,6 +165,7 @@ def make_proteins(
     contrast: float = 1.0,
     offset: float = 0.0,
     cryo: bool = False,
+    noise_at_nyquist: float = 1.0,
 ) -> None:
     """Write the case ``proteins``, or ``cryo``, into ``directory``.
 
@@ -164,6 +177,8 @@ def make_proteins(
         What views are multiplied by, and then what is added to them in units of their standard deviation: -1 for dark particles.
     cryo
         Three times as wide as the detector, with the contrast transfer function and views of zero mean.
+    noise_at_nyquist
+        Power of the noise at Nyquist relative to that at zero frequency.
     """
     directory.mkdir(parents=True, exist_ok=True)
     names = REPORTED_DENSITIES if seed < FIRST_TUNING_SEED else TUNING_DENSITIES
@@ -190,8 +205,8 @@ def make_proteins(
         # The mean of two halves has half the variance of either.
         sigma = float(np.sqrt(2 * views.var() / snr))
         for half in (1, 2):
-            noise = np.random.default_rng([seed, 2, half]).normal(scale=sigma, size=views.shape)
-            series[f"half{half}"] = (views + noise).astype(np.float32)
+            noise = noise_of(views.shape, noise_at_nyquist, np.random.default_rng([seed, 2, half]))
+            series[f"half{half}"] = (views + sigma * noise).astype(np.float32)
         series["tilts"] = (series["half1"] + series["half2"]) / 2
     for name, array in series.items():
         with store.create_tilts(directory / f"{name}.zarr", geometry, simulated=not (cryo or offset), overwrite=True) as tilts:
@@ -208,9 +223,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--contrast", type=float, default=1.0)
     parser.add_argument("--offset", type=float, default=0.0)
+    parser.add_argument("--noise-at-nyquist", type=float, default=1.0)
     args = parser.parse_args()
     shape = tuple(args.shape or ((64, 128, 128) if args.case == "cryo" else (64, 160, 160)))
-    make_proteins(args.output, shape, snr=args.snr, seed=args.seed, contrast=args.contrast, offset=args.offset, cryo=args.case == "cryo")
+    given = {name: getattr(args, name) for name in ("snr", "seed", "contrast", "offset", "noise_at_nyquist")}
+    make_proteins(args.output, shape, cryo=args.case == "cryo", **given)
     print(args.output)
 
 

@@ -10,6 +10,8 @@ import torch
 from wedge.data import TiltSeries
 from wedge.errors import InputError, StoppedError, UsageError
 from wedge.fit import build
+from wedge.fit.begin import begin
+from wedge.fit.halves import pair_halves
 from wedge.fit.loop import StopRequest
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.radial import RadialFilter
@@ -32,6 +34,7 @@ STACK = {
     "adam_betas": [0.95, 0.99],
     "gradient_floor": 0.01,
 }
+ALL_PASSES = 11 * 8 + 16  # of the fits of a stack with these settings: one of them takes twice as many
 
 
 class Memory:
@@ -123,8 +126,12 @@ def test_nothing_stands_where_the_best_single_fit_is_empty(noisy, tmp_path, monk
     base = result.chosen["base"]
     assert base != 0
     assert torch.equal(stacks[0].best, estimates[base])
-    stacks[0].best[:, 3] = 0
-    assert float(finished(stacks[0], 0, SHAPE[1], 1.0)[:, 3].abs().max()) == 0
+    stacks[0].best[:, 2:5] = 0
+    found = finished(stacks[0], 0, SHAPE[1], 1.0)
+    assert float(found[:, 3].abs().max()) == 0
+    assert float(found[:, 4].abs().max()) > 0
+    # Whichever rows are asked for together.
+    assert torch.allclose(torch.cat([finished(stacks[0], y, y + 5, 1.0) for y in range(0, SHAPE[1], 5)]), found, atol=1e-6)
 
 
 def test_spread_is_that_of_the_fits_as_they_end(noisy, whole, tmp_path, monkeypatch):
@@ -139,7 +146,7 @@ def test_spread_is_that_of_the_fits_as_they_end(noisy, whole, tmp_path, monkeypa
     std = Memory()
     found, result = run(noisy, tmp_path / "run", STACK, std_writer=std)
     ends = torch.stack(estimates)[2::3]
-    assert len(ends) == 11
+    assert len(ends) == result.chosen["fits"]
     expected = ends.std(dim=0, correction=1).numpy() * abs(result.normalization.scale)
     assert np.allclose(std.slices, expected, atol=1e-4 * expected.max())
     assert np.array_equal(found, whole[0])
@@ -149,15 +156,15 @@ def test_stopped_stack_keeps_its_spread(noisy, tmp_path):
     settings = {**STACK, "passes": 8}
     expected, std = Memory(), Memory()
     run(noisy, tmp_path / "whole", settings, std_writer=expected)
-    stop = StopAfter(11 * 4 + 10)
-    with pytest.raises(StoppedError, match="2 of 11 fits"):
+    stop = StopAfter(ALL_PASSES // 2 + 10)
+    with pytest.raises(StoppedError, match="2 of 12 fits"):
         run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count, std_writer=std)
     run(noisy, tmp_path / "run", settings, resume=True, std_writer=std)
     assert np.array_equal(std.slices, expected.slices)
 
 
 def test_spread_cannot_be_asked_for_later(noisy, tmp_path):
-    stop = StopAfter(11 * 4 + 10)
+    stop = StopAfter(ALL_PASSES // 2 + 10)
     settings = {**STACK, "passes": 8}
     with pytest.raises(StoppedError):
         run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count)
@@ -177,9 +184,26 @@ def test_noise_decides_for_a_stack(noisy, tilts, tmp_path):
     assert run(noisy, tmp_path / "one", {**settings, "tune": []})[1].config.method == "network"
 
 
+def test_halves_tell_how_strong_noise_of_any_colour_is(tilts):
+    def half(seed: int) -> TiltSeries:
+        # Its power falls to a tenth at Nyquist.
+        frequency = np.hypot(np.fft.fftfreq(SHAPE[1])[:, None], np.fft.rfftfreq(SHAPE[2]))
+        white = np.random.default_rng(seed).normal(size=tilts.array.shape)
+        noise = np.fft.irfft2(np.fft.rfft2(white) * 0.1 ** np.minimum(frequency, 0.5), s=SHAPE[1:])
+        return replace(tilts, array=(tilts.array + tilts.array.std() / noise.std() * noise).astype(np.float32))
+
+    config, plugins = resolve_plugins(validate({**STACK, "method": "auto", "tune": ["stack"]}), Registry.load({"WEDGE_PLUGINS": ""}))
+    both = pair_halves(half(1), half(2))
+    known = begin(both.first, both.second, plugins, config, torch.device("cpu"), None)
+    unknown = begin(both.mean, None, plugins, config, torch.device("cpu"), None)
+    # Either half has a signal to noise of 1, their mean one of 2.
+    assert known.chosen["signal_to_noise"] == pytest.approx(2, rel=0.25), unknown.chosen["signal_to_noise"]
+    assert unknown.chosen["signal_to_noise"] > 1.5 * known.chosen["signal_to_noise"]
+
+
 def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
-    stop = StopAfter(11 * 8 + 20)
-    with pytest.raises(StoppedError, match="2 of 11 fits"):
+    stop = StopAfter(ALL_PASSES + 20)
+    with pytest.raises(StoppedError, match="2 of 12 fits"):
         run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
     with pytest.raises(UsageError, match="no result before its last fit"):
         run(noisy, tmp_path / "run", STACK, resume=True, stop_now=True)

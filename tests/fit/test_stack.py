@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wedge.fit.config import FitConfig
-from wedge.fit.members import describe, members_for
+from wedge.fit.members import describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, knots, spline_basis
 
@@ -69,6 +69,18 @@ def test_an_estimate_that_is_too_strong_is_weakened(views):
     measured = views + np.random.default_rng(1).normal(scale=0.5, size=views.shape)
     stack = RingEquations([2 * views], measured).best()
     assert np.allclose(spline_basis(np.linspace(0.05, 0.5, 10)) @ stack.weights.T, 0.5, atol=0.1)
+
+
+def test_the_sum_does_not_depend_on_how_strong_an_estimate_is(views):
+    # At each frequency: one that smoothing has made weak there is worth what it says, not how loud it says it.
+    random = np.random.default_rng(1)
+    estimates = [views + random.normal(scale=scale, size=views.shape) for scale in (1.0, 1.1, 1.2)]
+    equations, faint = (RingEquations([*estimates[:2], factor * estimates[2]], views) for factor in (1.0, 0.1))
+    basis = spline_basis(np.linspace(0.05, 0.5, 10)).T
+    first, second = (each.solve(range(VIEWS), 0, 1.0, 0.3) @ basis for each in (equations, faint))
+    assert np.allclose(first[:2], second[:2], atol=0.01)
+    assert np.allclose(first[2], 0.1 * second[2], atol=0.01)
+    assert abs(first[2]).max() > 0.1
 
 
 def test_where_nothing_does_better_the_best_estimate_is_left_as_it_is(views):
@@ -135,10 +147,36 @@ def test_members_differ_and_see_all_rows():
     members = members_for(config(passes=120), 0.5, 48)
     told = [describe(members, index) for index in range(sum(len(member.looks) for member in members))]
     assert {member.config.batch_rows for member in members} == {48}
-    assert all(member.looks == (15, 30, 60) for member in members)
+    assert {member.looks for member in members} == {(15, 30, 60), (30, 60, 120)}
+    assert all(member.steps_at_looks(48) == member.looks for member in members)
     assert [entry["passes"] for entry in told[:3]] == [15, 30, 60]
     assert len({(member.config.model_dump_json()) for member in members}) == len(members)
 
 
+def test_where_noise_is_faint_members_converge_on_a_finer_lattice():
+    members = members_for(config(passes=120, oversampling=2), 60.0, 48)
+    assert {member.config.oversampling for member in members} == {2} == factors(members) - {1}
+    # Eight steps a pass, of 48 rows and of some of them.
+    assert {member.steps(48) for member in members} == {8 * 60} == {member.on_rows(16).steps(16) for member in members}
+    assert factors(members_for(config(passes=120, oversampling=2), 0.5, 48)) == {1}
+
+
+def test_between_both_there_are_fits_of_either_kind():
+    members = members_for(config(passes=120, oversampling=2), 10.0, 48)
+    assert factors(members) == {1, 2}
+    assert {member.steps(48) for member in members} == {60, 8 * 60}
+    assert widest(members).config.oversampling == 2
+    assert widest(members).config.blur_voxels == max(member.config.blur_voxels for member in members)
+
+
+def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
+    for member in members_for(config(passes=120), 0.5, 48):
+        some = member.on_rows(16)
+        assert some.config.rows_per_step(16) == 16
+        assert some.steps_at_looks(16) == member.steps_at_looks(48)
+
+
 def test_few_passes_still_make_a_stack():
-    assert all(member.steps >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8))
+    assert all(
+        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
+    )

@@ -16,13 +16,13 @@ from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows, sample_weights
 from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.spectrum import NOISE_FREE, measure
+from wedge.fit.spectrum import NOISE_FREE, Spectrum, measure
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import SAMPLE_ROWS
 from wedge.formats.window import trimmed
 from wedge.slabs import read_weights, slab_ranges
 
-_NOISY = 20.0
+_NOISY = 100.0
 """Signal to noise below which one fit is not enough."""
 
 
@@ -60,7 +60,7 @@ def begin(
         settled, units, chosen = FitConfig.model_validate(saved.settled) if saved.settled else config, saved.normalization, saved.chosen
         margin = int(settled.margin)
     else:
-        units, margin = _units(fitted, plugins, config, device)
+        units, margin = _units(fitted, halves, plugins, config, device)
         settled, chosen = config.model_copy(update={"margin": margin}), {}
     if margin:
         # Rays that miss the volume ask for a wider field only to tell of what is beside it.
@@ -106,14 +106,18 @@ def _refuse_empty_rows(tilts: TiltSeries) -> None:
             raise InputError(f"row {empty[0]} of {tilts.name} has weight 0 in all views that are fitted: leave it out with --crop-y")
 
 
-def _units(tilts: TiltSeries, plugins: Plugins, config: FitConfig, device: torch.device) -> tuple[Normalization, int]:
+def _units(
+    tilts: TiltSeries, halves: Halves | None, plugins: Plugins, config: FitConfig, device: torch.device
+) -> tuple[Normalization, int]:
     """Find the units of a fit and the margin of its box."""
     projector = plugins.projector.build(tilts.geometry, device)
     try:
         units = normalize(tilts, projector, device, config.offset, config.positivity)
     finally:
         projector.close()
-    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry, sample_weights(tilts))
+    weights = sample_weights(tilts)
+    noise = None if halves is None else halves.noise_variance(sample_rows, weights)
+    return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry, weights, noise)
 
 
 def _kind(job: Job, say: Callable[[str], None]) -> str:
@@ -121,8 +125,7 @@ def _kind(job: Job, say: Callable[[str], None]) -> str:
     told = job.config.method
     if told == "adaptive" or (told == "auto" and not job.units.positive):
         return "adaptive"
-    sample = sample_of(job)
-    spectrum = measure(sample_rows(sample) - job.units.offset, sample.geometry)
+    spectrum = _spectrum(job)
     ratio = spectrum.signal_to_noise
     job.noise_std = spectrum.noise_variance**0.5 if ratio < NOISE_FREE else 0.0
     job.chosen = {"signal_to_noise": ratio, "noise_std": job.noise_std}
@@ -133,6 +136,16 @@ def _kind(job: Job, say: Callable[[str], None]) -> str:
     if told != "auto":
         return told
     return "stack" if ratio < _NOISY and can_judge and "stack" in job.config.tune else "network"
+
+
+def _spectrum(job: Job) -> Spectrum:
+    """Measure signal and noise on some rows: halves show noise of any colour, without them it is taken to be white."""
+    sample = sample_of(job)
+    views = sample_rows(sample) - job.units.offset
+    if job.halves is None:
+        return measure(views, sample.geometry)
+    second = rows_of(job.halves.second, busiest_rows(job.wide, SAMPLE_ROWS))
+    return measure(views, sample.geometry, views + job.units.offset - sample_rows(second))
 
 
 def sample_of(job: Job) -> TiltSeries:

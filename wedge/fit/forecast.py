@@ -171,12 +171,13 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     costs = {}
     for member in members:
         kind = (member.config.blur_voxels, member.config.data_term.weighting)
+        some = member.on_rows(sample_rows)
         if kind not in costs:
-            costs[kind] = time_steps(job, member.config, min(plan.slab_rows, sample_rows))
+            costs[kind] = time_steps(job, member.config, min(plan.slab_rows, some.config.rows_per_step(sample_rows)))
         cost = costs[kind]
-        seconds["weights"] += member.steps * cost.step_seconds(sample_rows, sample_rows)
+        seconds["weights"] += some.steps(sample_rows) * cost.step_seconds(some.config.rows_per_step(sample_rows), sample_rows)
         seconds["weights"] += len(member.looks) * cost.predict_seconds / cost.rows * sample_rows
-        seconds["fit"] += member.steps * cost.step_seconds(num_rows, num_rows)
+        seconds["fit"] += member.steps(num_rows) * cost.step_seconds(member.config.rows_per_step(num_rows), num_rows)
         seconds["fit"] += len(member.looks) * cost.predict_seconds / cost.rows * num_rows
     slab = min(SLAB_ROWS, num_rows)
     radial, into = RadialFilter((num_z, slab, num_x), job.device), torch.zeros(slab, num_z, num_x)

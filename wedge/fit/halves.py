@@ -53,6 +53,11 @@ class Halves:
         """The mean of both, in the first one's geometry."""
         return replace(self.first, array=Combined(self.first.array, self.second.array, _mean))
 
+    def noise_variance(self, read: Callable[[TiltSeries], np.ndarray], weights: np.ndarray) -> float:
+        """Return the variance of the noise in the mean, of any colour, in what ``read`` takes of a series, where its weights are not 0."""
+        squared = np.square((read(self.first) - read(self.second)) / 2)
+        return float(squared[np.broadcast_to(weights > 0, squared.shape)].mean())
+
 
 def pair_halves(first: TiltSeries, second: TiltSeries) -> Halves:
     """Return two halves of one series.

@@ -34,7 +34,9 @@ def needed_margin(geometry: TiltGeometry) -> int:
     return _STEP * math.ceil(missing / _STEP)
 
 
-def outside_share(sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarray | None = None) -> float:
+def outside_share(
+    sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarray | None = None, noise_variance: float | None = None
+) -> float:
     """Return the power of rays that run mostly outside the volume, relative to that of all rays, noise left out of both.
 
     Parameters
@@ -43,11 +45,13 @@ def outside_share(sinograms: np.ndarray, geometry: TiltGeometry, weights: np.nda
         ``(y, tilt, x)`` intensities without their offset.
     weights
         Of their rays, or None where all are 1: what stands at those of weight 0 is made up, and is left out.
+    noise_variance
+        Of the intensities, where it is known; else the noise is taken to be white.
     """
     outside = share_inside(geometry) < _MOSTLY_OUTSIDE
     if not outside.any() or outside.all():
         return 0.0
-    noise = noise_level(sinograms, weights) ** 2
+    noise = noise_level(sinograms, weights) ** 2 if noise_variance is None else noise_variance
     seen = np.broadcast_to(True if weights is None else weights > 0, sinograms.shape)
     power = sinograms.astype(np.float64) ** 2
     if not (seen & outside).any():
@@ -56,11 +60,17 @@ def outside_share(sinograms: np.ndarray, geometry: TiltGeometry, weights: np.nda
     return 0.0 if whole <= 0 else (float(power[seen & outside].mean()) - noise) / whole
 
 
-def fitted_margin(margin: int | str, sinograms: np.ndarray, geometry: TiltGeometry, weights: np.ndarray | None = None) -> int:
-    """Return the margin in voxels: as told, or found from ``(y, tilt, x)`` intensities without their offset, and their weights."""
+def fitted_margin(
+    margin: int | str,
+    sinograms: np.ndarray,
+    geometry: TiltGeometry,
+    weights: np.ndarray | None = None,
+    noise_variance: float | None = None,
+) -> int:
+    """Return the margin in voxels: as told, or found from ``(y, tilt, x)`` intensities without their offset; see `outside_share`."""
     if margin != "auto":
         return int(margin)
-    return needed_margin(geometry) if outside_share(sinograms, geometry, weights) > _FULL_SHARE else 0
+    return needed_margin(geometry) if outside_share(sinograms, geometry, weights, noise_variance) > _FULL_SHARE else 0
 
 
 def widened(geometry: TiltGeometry, margin: int) -> TiltGeometry:

@@ -2,18 +2,21 @@
 
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
 about. A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
+
+In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,
+each on some rows, and a lattice finer than the voxels.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from wedge.data import TiltSeries
-from wedge.fit.batches import Slab, cut_slabs
+from wedge.fit.batches import Slab, cut_slabs, steps_per_pass
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
 from wedge.fit.loop import Fit, take_step
@@ -24,55 +27,104 @@ from wedge.fit.stack import RingEquations, Stack
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 
 _PASSES = 0.5  # of the passes of a single fit
-_LOOKS = (0.25, 0.5, 1.0)  # fractions of the steps at which a fit is taken as an estimate
+_LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
-_ROLLOFF = 0.15
-_LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75
-_PLAIN_NOISY = ((0.0, 3.0), (0.8, 1.0), (1.2, 0.3), (1.5, 1.0), (1.5, 3.0), (2.2, 1.0))
-_RAMP_NOISY = ((0.0, 3.0), (0.0, 10.0), (0.8, 3.0), (0.8, 10.0))
-_PLAIN_FAINT = ((0.0, 0.3), (0.0, 1.0), (0.0, 3.0), (0.5, 0.3), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0))
-_RAMP_FAINT = ((0.0, 1.0), (0.0, 3.0), (0.0, 10.0), (0.5, 3.0), (0.8, 3.0))
-"""Blur in voxels and weight of the regularizer at a signal to noise of 1 and below."""
+_FINE = 8.0  # from which on fits that converge are better, with some of the others beside them
+_CLEAR = 20.0  # from which on they need no others
+_LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
+
+
+class _Setting(NamedTuple):
+    """How a fit differs: the weight of its regularizer is that at a signal to noise of 1 and below."""
+
+    weighting: str
+    blur_voxels: float
+    weight: float
+    rolloff: float | None = None
+    steps: float = _LARGE_STEPS
+    passes: float = _PASSES
+    converges: bool = False
+
+
+def _plain(*entries: tuple[float, float]) -> tuple[_Setting, ...]:
+    return tuple(_Setting("plain", blur, weight) for blur, weight in entries)
+
+
+def _ramp(*entries: tuple[float, float]) -> tuple[_Setting, ...]:
+    return tuple(_Setting("ramp", blur, weight, 0.15) for blur, weight in entries)
+
+
+_NOISY_FITS: tuple[_Setting, ...] = (
+    *_plain((0.0, 3.0), (0.8, 1.0), (1.2, 0.3), (1.5, 1.0), (1.5, 3.0), (2.2, 1.0)),
+    *_ramp((0.0, 3.0), (0.0, 10.0), (0.8, 3.0), (0.8, 10.0)),
+    # The same in smaller steps gets less far, and elsewhere; longer, and with less of the fine detail, it fills the wedge.
+    _Setting("ramp", 0.0, 10.0, 0.15, _SMALL_STEPS),
+    _Setting("ramp", 0.0, 10.0, 0.08, _SMALL_STEPS, 2 * _PASSES),
+)
+_FAINT_FITS: tuple[_Setting, ...] = (
+    *_plain((0.0, 0.3), (0.0, 1.0), (0.0, 3.0), (0.5, 0.3), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0)),
+    *_ramp((0.0, 1.0), (0.0, 3.0), (0.0, 10.0), (0.5, 3.0), (0.8, 3.0)),
+)
+_CLEAR_FITS: tuple[_Setting, ...] = (
+    _Setting("ramp", 0.0, 0.12, 0.15, 1.0, converges=True),
+    _Setting("ramp", 0.0, 0.35, None, 1.0, converges=True),
+    _Setting("ramp", 0.8, 0.12, 0.15, 1.0, converges=True),
+    _Setting("ramp", 0.8, 0.35, None, 1.0, converges=True),
+)
+_FINE_FITS: tuple[_Setting, ...] = (*_CLEAR_FITS, *_plain((0.0, 1.0)), *_ramp((0.0, 10.0)))
 
 
 @dataclass(frozen=True)
 class Member:
-    """One fit of a stack: its configuration, and the steps after which it is taken as an estimate."""
+    """One fit of a stack: its configuration, and the passes after which it is taken as an estimate."""
 
     config: FitConfig
     looks: tuple[int, ...]
 
-    @property
-    def steps(self) -> int:
-        """Steps of the fit: one a pass, on all rows."""
-        return self.looks[-1]
+    def steps_at_looks(self, num_rows: int) -> tuple[int, ...]:
+        """Return the steps after which a fit of ``num_rows`` is taken as an estimate."""
+        per_pass = steps_per_pass(num_rows, self.config.rows_per_step(num_rows))
+        return tuple(per_pass * look for look in self.looks)
+
+    def steps(self, num_rows: int) -> int:
+        """Return the steps of a fit of ``num_rows``."""
+        return self.steps_at_looks(num_rows)[-1]
+
+    def on_rows(self, num_rows: int) -> "Member":
+        """Return the same fit of some of the rows: steps on all rows stay steps on all of them."""
+        if self.config.batch_rows == "auto":
+            return self
+        return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
 def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> list[Member]:
     """Return the fits of a stack of views with a signal to noise."""
-    faint = signal_to_noise > _FAINT
-    plain, ramp = (_PLAIN_FAINT, _RAMP_FAINT) if faint else (_PLAIN_NOISY, _RAMP_NOISY)
-    table = [("plain", *entry, _LARGE_STEPS) for entry in plain] + [("ramp", *entry, _LARGE_STEPS) for entry in ramp]
-    if not faint:
-        # The same in smaller steps gets less far, and elsewhere.
-        table.append(("ramp", 0.0, 10.0, _SMALL_STEPS))
+    tables = {_CLEAR: _CLEAR_FITS, _FINE: _FINE_FITS, _FAINT: _FAINT_FITS}
+    table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
     scale = min(1.0, signal_to_noise**-0.6)
-    passes = max(4, round(_PASSES * config.passes))
-    looks = tuple(sorted({max(1, round(look * passes)) for look in _LOOKS}))
     members = []
-    for weighting, blur, weight, steps in table:
-        setting = {"blur_voxels": blur, "regularizer": weight * scale, "weighting": weighting, "oversampling": 1}
-        setting["rolloff"] = _ROLLOFF if weighting == "ramp" else None
-        # One full step from nothing overshoots for good: two smaller ones come first.
-        steady = {"warmup": min(0.5, 2.4 / passes), "decay": 0.3, "tune": ()}
-        update = steady | {"passes": float(passes), "batch_rows": num_rows, "learning_rate": steps * config.learning_rate}
+    for entry in table:
+        passes = max(4, round(entry.passes * config.passes))
+        looks = tuple(sorted({max(1, round(look * passes)) for look in _LOOKS}))
+        setting = {"blur_voxels": entry.blur_voxels, "weighting": entry.weighting, "rolloff": entry.rolloff}
+        setting["regularizer"] = entry.weight * scale
+        update = {"tune": (), "passes": float(passes), "batch_rows": "auto", "learning_rate": entry.steps * config.learning_rate}
+        if not entry.converges:
+            # One full step from nothing overshoots for good: two smaller ones come first.
+            update |= {"batch_rows": num_rows, "warmup": min(0.5, 2.4 / passes), "decay": 0.3}
+            setting["oversampling"] = 1
         members.append(Member(with_setting(config.model_copy(update=update), setting), looks))
     return members
 
 
 def widest(members: list[Member]) -> Member:
-    """Return the fit that takes the most memory: the one with the widest blur."""
-    return max(members, key=lambda member: member.config.blur_voxels)
+    """Return the fit that takes the most memory: of those on the finest lattice the one with the widest blur."""
+    return max(members, key=lambda member: (member.config.oversampling, member.config.blur_voxels))
+
+
+def factors(members: list[Member]) -> set[int]:
+    """Return the points per voxel that the fits need projectors for."""
+    return {1, *(member.config.oversampling for member in members)}
 
 
 def describe(members: list[Member], estimate: int) -> dict[str, Any]:
@@ -85,7 +137,8 @@ def describe(members: list[Member], estimate: int) -> dict[str, Any]:
 def setting_of(config: FitConfig) -> dict[str, Any]:
     """Return how a fit differs from the others of its stack."""
     weights = {"regularizer": config.regularizers[0].weight} if config.regularizers else {}
-    return {"blur_voxels": config.blur_voxels, "weighting": config.data_term.weighting, **weights}
+    rolled_off = {"rolloff": config.data_term.rolloff} if config.data_term.weighting == "ramp" else {}
+    return {"blur_voxels": config.blur_voxels, "weighting": config.data_term.weighting, **rolled_off, **weights}
 
 
 def find_weights(
@@ -110,13 +163,14 @@ def find_weights(
     on_member
         Told how many fits are done.
     """
-    parts = build_projectors(split_views(sample, views_to_judge_by(sample.geometry.tilt_angles_deg)), plugins, {1}, device)
+    judges = views_to_judge_by(sample.geometry.tilt_angles_deg)
+    parts = build_projectors(split_views(sample, judges), plugins, factors(members), device)
     rows = sample.geometry.detector_shape[0]
     predictions: list[np.ndarray] = []
     measured = np.zeros(0)
 
     def build(member: Member, plan: MemoryPlan | None = None) -> Fit:
-        config = member.config.model_copy(update={"batch_rows": rows, "hold_out": 0.0})
+        config = member.on_rows(rows).config.model_copy(update={"hold_out": 0.0})
         return build_fit(sample, plugins, config, normalization, parts, device, limit, -reserve, plan=plan)
 
     try:
@@ -124,7 +178,7 @@ def find_weights(
         plan = build(widest(members)).plan
         for done, member in enumerate(members):
             fit = build(member, plan)
-            for residual in _held_out_residuals(fit, member.looks, go_on):
+            for residual in _held_out_residuals(fit, member.on_rows(rows).steps_at_looks(rows), go_on):
                 if not len(measured):
                     measured = fit.held_out[0].measured(Slab(0, rows, 0, rows)).cpu().numpy()
                 predictions.append(residual + measured)
@@ -151,9 +205,9 @@ def _held_out_residuals(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bo
 
 @torch.no_grad()
 def _residuals(fit: Fit, step: int) -> np.ndarray:
-    num_rows = fit.box.shape[1]
+    num_rows, sampling = fit.box.shape[1], fit.sampling(step)
     found = []
     for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-        density = fit.field(fit.sampling(step).lattice(slab.y_start, slab.y_stop))
-        found.append(fit.held_out[0].residual(density, slab).cpu().numpy())
+        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
+        found.append(fit.held_out[0].residual(density, slab, sampling.factor).cpu().numpy())
     return np.concatenate(found)

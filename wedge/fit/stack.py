@@ -3,7 +3,8 @@
 Every setting of a fit is right about something: strong smoothing about coarse detail, weak about fine. Their sum with a weight for each at
 each frequency, found by least squares on held-out views, is better than any of them: the noise of those views is independent of every
 estimate, so that it adds to the error the same for all weights. Weights may be negative; they vary smoothly with frequency, and what views
-cannot decide stays at the best single estimate.
+cannot decide stays at the best single estimate. How far a weight may go is counted in what it adds: an estimate that is weak at a
+frequency, as strong smoothing makes it, may be multiplied by much.
 
 References
 ----------
@@ -28,6 +29,7 @@ _NOISE_FROM = 0.4  # cycles per pixel: beyond it there is next to nothing but no
 _FOLDS = 4
 _SPREADS = (0.3, 1.0, 3.0)
 _SMOOTHNESSES = (0.1, 0.3)
+_WEAKEST, _STRONGEST = 1e-3, 1e3  # power of an estimate relative to the best one's, as far as it is told apart
 
 
 def knots() -> np.ndarray:
@@ -119,22 +121,33 @@ class RingEquations:
         base
             The estimate whose weight is 1 where nothing speaks against it.
         spread
-            How far weights may be expected from there.
+            How far weights may be expected from there, for estimates as strong as that one.
         smoothness
             How much they may be expected to change from knot to knot.
         """
+        strengths = self._strengths(base)
         gram = self._grams[list(views)].sum(axis=0) / self._noise
         count = gram.shape[1] - 1
         num_knots = self._basis.shape[1]
         expected = np.zeros((num_knots, count))
         expected[:, base] = 1.0
         matrix = np.einsum("bk,bl,bij->kilj", self._basis, self._basis, gram[:, :-1, :-1], optimize=True)
-        right = np.einsum("bk,bi->ki", self._basis, gram[:, :-1, -1]) + expected / spread**2
+        right = np.einsum("bk,bi->ki", self._basis, gram[:, :-1, -1]) + strengths * expected / spread**2
         matrix = matrix.reshape(num_knots * count, num_knots * count)
-        matrix[np.diag_indices_from(matrix)] += 1 / spread**2
-        steps = np.diff(np.eye(num_knots), axis=0) / smoothness
-        matrix += np.kron(steps.T @ steps, np.eye(count))
+        matrix[np.diag_indices_from(matrix)] += strengths.ravel() / spread**2
+        for estimate in range(count):
+            # Between two knots counts the geometric mean of the strengths there.
+            between = (strengths[1:, estimate] * strengths[:-1, estimate]) ** 0.25
+            steps = np.diff(np.eye(num_knots), axis=0) * between[:, None] / smoothness
+            matrix[estimate::count, estimate::count] += steps.T @ steps
         return np.linalg.solve(matrix, right.ravel()).reshape(num_knots, count).T
+
+    def _strengths(self, base: int) -> np.ndarray:
+        """Return the power of the estimates around each knot relative to that of ``base``, ``(knot, estimate)``."""
+        power = np.diagonal(self._grams.sum(axis=0), axis1=1, axis2=2)[:, :-1]
+        near = self._basis.T @ power
+        near = np.maximum(near, 1e-12 * max(float(near.max()), 1e-30))
+        return np.clip(near / near[:, [base]], _WEAKEST, _STRONGEST)
 
     def error(self, views: Sequence[int], weights: np.ndarray) -> float:
         """Return the mean squared error per ray of the weighted sum on some views."""

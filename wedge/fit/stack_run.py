@@ -1,7 +1,8 @@
 """The stack of a whole series: fits of many settings, summed frequency by frequency; see `wedge.fit.stack`.
 
 The weights are found on some rows, with views left out; then every fit sees all rows and views, and what it finds is filtered by its
-weights and added. Of what is left, nothing is negative where density is positive, and nothing stands where the best single fit is empty.
+weights and added. Of what is left, nothing is negative where density is positive, and nothing stands where the best single fit is empty all
+around: what is emptied voxel by voxel loses its fine detail.
 """
 
 import json
@@ -21,7 +22,7 @@ from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, wri
 from wedge.fit.data_term import DataTerm
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
-from wedge.fit.members import Member, describe, find_weights, members_for, setting_of, widest
+from wedge.fit.members import Member, describe, factors, find_weights, members_for, setting_of, widest
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan
 from wedge.fit.model import record_of
 from wedge.fit.observers import preview_spacing
@@ -34,7 +35,9 @@ from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
 
 SAMPLE_ROWS = 64
-_EMPTY = 0.1  # of the density of what is bright: below, the best single fit counts as empty, the more the less it has
+_EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
+"""Share of the density of what is bright below which the best single fit counts as empty, the more the less it has: at a signal to noise
+of 1, and at the least and the most noise."""
 
 
 class StackRun:
@@ -79,7 +82,11 @@ class StackRun:
         rows = self.total[y_start:y_stop]
         if not self.job.units.positive:
             return rows
-        return rows.clamp_min(0) * (self.best[y_start:y_stop] / (_EMPTY * bright)).clamp(0, 1)
+        share = min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * float(self.job.chosen["signal_to_noise"]) ** -0.25))
+        low = max(0, y_start - 1)
+        around = self.best[None, low : y_stop + 1]
+        around = torch.nn.functional.avg_pool3d(around, 3, 1, padding=1, count_include_pad=False)[0, y_start - low :][: len(rows)]
+        return rows.clamp_min(0) * (around / (share * bright)).clamp(0, 1)
 
     def coarse(self, bright: float) -> torch.Tensor:
         """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
@@ -143,9 +150,10 @@ def reconstruct_stack(
         if "weights" not in progress.chosen:
             _choose(run, members, stop, say, on_progress)
         run.save(path)
-    parts = build_projectors(job.parts, job.plugins, {1}, job.device)
-    all_steps = sum(member.steps for member in members)
-    job.observers.start(job.run_info(run_dir, all_steps, sum(member.steps for member in members[: progress.step]), job.config))
+    parts = build_projectors(job.parts, job.plugins, factors(members), job.device)
+    steps = [member.steps(num_rows) for member in members]
+    all_steps = sum(steps)
+    job.observers.start(job.run_info(run_dir, all_steps, sum(steps[: progress.step]), job.config))
     try:
         # Planned once: what a fit leaves in the process is there for the next one.
         plan = _build(job, widest(members), parts).plan
@@ -186,11 +194,11 @@ def _choose(
     on_progress: Callable[[int, int, float], None],
 ) -> None:
     """Find the weights, and put them into the progress."""
-    all_steps = sum(member.steps for member in members)
+    steps = [member.steps(run.job.tilts.geometry.detector_shape[0]) for member in members]
 
     def show(done: int) -> None:
         # The first of two halves: then come the fits of all rows.
-        on_progress(sum(member.steps for member in members[:done]), 2 * all_steps, math.nan)
+        on_progress(sum(steps[:done]), 2 * sum(steps), math.nan)
         job.observers.stage("finding the weights of the stack on some rows", done, len(members))
 
     job, started = run.job, time.monotonic()
@@ -234,9 +242,9 @@ def _add_member(
     """Fit one member to all rows and add what it finds at each look; nothing is kept of one that was stopped."""
     job, member, started = run.job, members[index], time.monotonic()
     geometry = job.wide.geometry
-    first_step = sum(other.steps for other in members[:index])
+    steps = [other.steps(len(run.best)) for other in members]
+    first_step, all_steps = sum(steps[:index]), sum(steps)
     first_estimate = sum(len(other.looks) for other in members[:index])
-    all_steps = sum(other.steps for other in members)
     weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
     fit = _build(job, member, parts, plan)
     fit.observers = job.observers
@@ -249,7 +257,7 @@ def _add_member(
     def show(done: int, total: int, loss: float) -> None:
         on_progress(all_steps + first_step + done, 2 * all_steps, loss)
 
-    for place, look in enumerate(member.looks):
+    for place, look in enumerate(member.steps_at_looks(len(run.best))):
         reached = run_fit(
             fit, progress, save=_keep_nothing, stop=stop, checkpoint_seconds=math.inf, on_progress=show, until=look, first=first_step
         )
@@ -263,7 +271,7 @@ def _add_member(
             return predict(fit, at - 1, low, high)
 
         radial.add(run.total, read, weights[estimate])
-        last = run.has_spread and look == member.steps
+        last = run.has_spread and look == steps[index]
         for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
             density = read(rows.start, rows.stop)
             if estimate == base:
