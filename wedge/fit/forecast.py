@@ -174,6 +174,8 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
         some = member.on_rows(sample_rows)
         if kind not in costs:
             costs[kind] = time_steps(job, member.config, min(plan.slab_rows, some.config.rows_per_step(sample_rows)))
+            if member.config.rows_per_step(num_rows) < num_rows:
+                costs[kind] = in_whole_box(job, member.config, costs[kind])
         cost = costs[kind]
         seconds["weights"] += some.steps(sample_rows) * cost.step_seconds(some.config.rows_per_step(sample_rows), sample_rows)
         seconds["weights"] += len(member.looks) * cost.predict_seconds / cost.rows * sample_rows
