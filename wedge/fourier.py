@@ -65,15 +65,19 @@ def missing_mask(shape: tuple[int, ...], tilt_angles_deg: Angles, real: bool = F
     grid = frequency_grid(shape, real=real, device=device)
     kz, kx = grid[0], grid[-1]
     full_shape = torch.broadcast_shapes(*(axis.shape for axis in grid))
+    return is_missing(kz, kx, tilt_angles_deg).expand(full_shape)
+
+
+def is_missing(kz: torch.Tensor, kx: torch.Tensor, tilt_angles_deg: Angles) -> torch.Tensor:
+    """Return where no view measured, at frequencies of any one shape; see `missing_mask`."""
     low, high = float(np.min(tilt_angles_deg)), float(np.max(tilt_angles_deg))
     views = len(np.unique(np.round(tilt_angles_deg, 6)))
     gap = 180.0 - (high - low)
     if gap <= 0 or (views >= 4 and gap <= 1.5 * (high - low) / (views - 1)):
-        return torch.zeros(full_shape, dtype=torch.bool, device=device)
+        return torch.zeros(torch.broadcast_shapes(kz.shape, kx.shape), dtype=torch.bool, device=kz.device)
     direction = torch.rad2deg(torch.atan2(kz.double(), kx.double()))
     above_low = torch.remainder(direction - low + 1e-4, 180.0)
-    missing = (above_low > high - low + 2e-4) & ((kz != 0) | (kx != 0))
-    return missing.expand(full_shape)
+    return (above_low > high - low + 2e-4) & ((kz != 0) | (kx != 0))
 
 
 def crowther_frequency(tilt_angles_deg: Angles, thickness_voxels: float) -> float:

@@ -1,0 +1,93 @@
+"""Two half volumes as a network sees them: in common units, with what is known of their noise, and what was measured at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from wedge.errors import InputError
+from wedge.fourier import frequency_grid, missing_mask
+
+SHELLS = 24
+LOWEST = 0.04
+"""Cycles per voxel below which halves agree on errors as well: specimens that go on beyond the box, backgrounds. Nothing is learned there."""
+_LEAST_SIGNAL = 0.02  # of the power of a shell
+_LEAST_NOISE = 1e-3  # of the noise of the noisiest shell
+
+
+def radius(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return the frequency in cycles per voxel of every point of ``rfftn``'s layout."""
+    grid = frequency_grid(shape, real=True, device=device)
+    return torch.stack(torch.broadcast_tensors(*(axis.square() for axis in grid))).sum(0).sqrt()
+
+
+def shell_of(frequency: torch.Tensor) -> torch.Tensor:
+    """Return the number of the shell of each frequency; the last one holds all that is beyond Nyquist."""
+    return (frequency / 0.5 * SHELLS).long().clamp_max(SHELLS - 1)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two halves of one density, ``(y, z, x)`` float32, less their mean and divided by their scale.
+
+    Parameters
+    ----------
+    halves
+        As they are: what the network is to give of the other one.
+    filtered
+        Less their noise, shell by shell: what it is given.
+    measured
+        Frequencies that views have seen, in ``rfftn``'s layout.
+    noise
+        ``(shell,)`` mean power of a half's noise there.
+    mean, scale
+        ``density = mean + scale * value``.
+    """
+
+    halves: tuple[torch.Tensor, torch.Tensor]
+    filtered: tuple[torch.Tensor, torch.Tensor]
+    measured: torch.Tensor
+    noise: torch.Tensor
+    mean: float
+    scale: float
+
+    def shell_mean(self, power: torch.Tensor) -> torch.Tensor:
+        """Return the mean over the measured part of each shell."""
+        shells = shell_of(radius(tuple(self.halves[0].shape), power.device))[self.measured]
+        sums = torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
+        return sums / torch.bincount(shells, minlength=SHELLS).clamp_min(1)
+
+
+def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:
+    """Measure signal and noise of two halves by what they have in common.
+
+    Raises
+    ------
+    InputError
+        If they have nothing in common, or are the same.
+    """
+    mean = float((first.mean() + second.mean()) / 2)
+    halves = first - first.mean(), second - second.mean()
+    rows, num_z, num_x = first.shape
+    missing = missing_mask((num_z, rows, num_x), tilt_angles_deg, real=True, device=first.device).transpose(0, 1)
+    raw = Pair(halves, halves, ~missing, torch.zeros(SHELLS), mean, 1.0)
+    spectra = [torch.fft.rfftn(half) for half in halves]
+    common = raw.shell_mean((spectra[0] * spectra[1].conj()).real)
+    power = raw.shell_mean((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
+    if bool((power - common <= 1e-6 * power).all()):
+        raise InputError("both halves are the same: nothing tells signal from noise; give two independent halves")
+    kept = (common / power.clamp_min(1e-30)).clamp(_LEAST_SIGNAL, 1)
+    if float(kept.max()) < 0.1:
+        raise InputError("the halves have nothing in common at any frequency: are they of one specimen, in one position?")
+    share = kept[shell_of(radius(tuple(first.shape), first.device))]
+    filtered = [torch.fft.irfftn(spectrum * share, s=first.shape) for spectrum in spectra]
+    scale = float((filtered[0].std() + filtered[1].std()) / 2)
+    noise = (power - common) / scale**2
+    return Pair(
+        (halves[0] / scale, halves[1] / scale),
+        (filtered[0] / scale, filtered[1] / scale),
+        raw.measured,
+        noise.clamp_min(_LEAST_NOISE * float(noise.max())),
+        mean,
+        scale,
+    )

@@ -1,0 +1,58 @@
+"""The network that restores: a small U-Net of three resolutions."""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+COARSEST = 4
+"""Voxels of the coarsest resolution along an axis: inputs are multiples of it."""
+REACH = 24
+"""Voxels, a multiple of `COARSEST`, beyond which an input has no say in an output."""
+
+
+class _Two(nn.Sequential):
+    """Two convolutions, each with its rectifier."""
+
+    def __init__(self, given: int, made: int) -> None:
+        super().__init__(
+            nn.Conv3d(given, made, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv3d(made, made, 3, padding=1), nn.LeakyReLU(0.1)
+        )
+
+
+class Restorer(nn.Module):
+    """Adds to a density ``(n, 1, y, z, x)`` what it lacks and takes away what is too much; sides are multiples of `COARSEST`."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.fine, self.middle, self.coarse = _Two(1, channels), _Two(channels, 2 * channels), _Two(2 * channels, 4 * channels)
+        self.to_middle, self.from_middle = nn.Conv3d(4 * channels, 2 * channels, 1), _Two(4 * channels, 2 * channels)
+        self.to_fine, self.from_fine = nn.Conv3d(2 * channels, channels, 1), _Two(2 * channels, channels)
+        self.last = nn.Conv3d(channels, 1, 1)
+
+    def forward(self, density: torch.Tensor) -> torch.Tensor:
+        """Return the restored density, of the same shape."""
+        fine = self.fine(density)
+        middle = self.middle(functional.avg_pool3d(fine, 2))
+        coarse = self.coarse(functional.avg_pool3d(middle, 2))
+        middle = self.from_middle(torch.cat([functional.interpolate(self.to_middle(coarse), scale_factor=2), middle], 1))
+        fine = self.from_fine(torch.cat([functional.interpolate(self.to_fine(middle), scale_factor=2), fine], 1))
+        added: torch.Tensor = self.last(fine)
+        return density + added
+
+
+@torch.no_grad()
+def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int = 2**22) -> torch.Tensor:
+    """Return a whole density ``(y, z, x)`` restored, slab by slab with halos that leave no seams."""
+    rows, num_z, num_x = density.shape
+    sides = [(COARSEST * 2, COARSEST * 2 + -count % COARSEST) for count in (rows, num_z, num_x)]
+    padding = [pad for side in reversed(sides) for pad in side]
+    padded = functional.pad(density[None, None], padding, mode="replicate")
+    length = padded.shape[2]
+    step = max(COARSEST, voxels_at_once // (padded.shape[3] * padded.shape[4]) // COARSEST * COARSEST)
+    found = []
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        low, high = max(0, start - REACH), min(length, stop + REACH)
+        found.append(network(padded[:, :, low:high])[0, 0, start - low : stop - low])
+    margin = COARSEST * 2
+    return torch.cat(found)[margin : margin + rows, margin : margin + num_z, margin : margin + num_x]
