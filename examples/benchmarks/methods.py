@@ -12,6 +12,8 @@
     Other people's programs on both halves, where they are installed; only when asked for, they take long (`peers.py`).
 ``default``, ``seed-N``, ``default-halves``, ``average-N``
     ``wedge reconstruct`` with no option; with another seed; with both halves; the mean of N seeds, the default's first.
+``restored``
+    ``wedge restore`` of the FBP of both halves.
 """
 
 import json
@@ -66,6 +68,17 @@ def halves(maker: "Maker", out: Path) -> Told:
     return cost(told) | {"note": chosen(told)}
 
 
+def restored(maker: "Maker", out: Path) -> Told:
+    """Restore the halves' FBP; the time is that of all three commands."""
+    first, second = maker.case.halves or (maker.case.folder / "half1.zarr", maker.case.folder / "half2.zarr")
+    volumes = [out.with_name(f"restored-fbp{number}.zarr") for number in (1, 2)]
+    told = [wedge("fbp", tilts, "-o", volume, "--overwrite") for tilts, volume in zip((first, second), volumes, strict=True)]
+    last = wedge("restore", *volumes, "-o", out, "--overwrite")
+    costs = [cost(each) for each in (*told, last)]
+    seconds, peak_mib = round(sum(each["seconds"] for each in costs), 1), max(each["peak_mib"] for each in costs)
+    return {"seconds": seconds, "peak_mib": peak_mib, "note": ", ".join(f"{last[key]} {key}" for key in ("steps", "channels"))}
+
+
 def average(maker: "Maker", out: Path, count: int) -> Told:
     """Average several seeds and write their spread beside; the time is that of all fits."""
     members = ["default", *(f"seed-{seed}" for seed in range(1, count))]
@@ -100,6 +113,7 @@ METHODS: dict[str, Callable[["Maker", Path], Told]] = {
     },
     "default": reconstruct,
     "default-halves": halves,
+    "restored": restored,
     "average-4": lambda maker, out: average(maker, out, 4),
 }
 """In the order of the tables; ``average-N`` and ``seed-N`` are known for every N beside."""
@@ -127,7 +141,7 @@ def recipe(name: str) -> Callable[["Maker", Path], Told]:
 def methods_for(case: Case) -> list[str]:
     """Return the methods that suit a case: positivity is wrong for cryo, halves need noise, and peers are to be asked for."""
     unfit = {DEEPDEWEDGE.name, ICECREAM.name} | (set() if case.positive else {"sirt-positive"})
-    unfit |= set() if case.halves else {"default-halves"}
+    unfit |= set() if case.halves else {"default-halves", "restored"}
     return [name for name in METHODS if name not in unfit]
 
 

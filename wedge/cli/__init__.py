@@ -41,6 +41,7 @@ COMMANDS = {
     "preprocess": ("wedge.cli.preprocess", "Make real views ready: bad pixels, gold, intensities, dose."),
     "fbp": ("wedge.cli.fbp", "Reconstruct by filtered backprojection."),
     "reconstruct": ("wedge.cli.reconstruct", "Reconstruct by fitting a coordinate network."),
+    "restore": ("wedge.cli.restore", "Learn from two halves to fill the missing wedge."),
     "watch": ("wedge.cli.watch", "Show a run or a volume on a page of this machine."),
     "batch": ("wedge.cli.batch", "Run a command over many tilt series."),
     "plan": ("wedge.cli.plan", "Tell what a reconstruction will take."),

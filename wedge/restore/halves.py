@@ -10,8 +10,9 @@ from wedge.fourier import frequency_grid, missing_mask
 
 SHELLS = 24
 LOWEST = 0.04
-"""Cycles per voxel below which halves agree on errors as well: specimens that go on beyond the box, backgrounds. Nothing is learned there."""
+"""Cycles per voxel below which nothing is learned: there halves agree on errors too, of backgrounds and of what lies beyond the box."""
 _LEAST_SIGNAL = 0.02  # of the power of a shell
+_SURE = 6.0  # standard deviations of a correlation by chance
 _LEAST_NOISE = 1e-3  # of the noise of the noisiest shell
 
 
@@ -53,9 +54,16 @@ class Pair:
 
     def shell_mean(self, power: torch.Tensor) -> torch.Tensor:
         """Return the mean over the measured part of each shell."""
-        shells = shell_of(radius(tuple(self.halves[0].shape), power.device))[self.measured]
-        sums = torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
-        return sums / torch.bincount(shells, minlength=SHELLS).clamp_min(1)
+        shells = self.shells()
+        return torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured]) / _counts(shells)
+
+    def shells(self) -> torch.Tensor:
+        """Return the shell of each measured frequency."""
+        return shell_of(radius(tuple(self.halves[0].shape), self.measured.device))[self.measured]
+
+
+def _counts(shells: torch.Tensor) -> torch.Tensor:
+    return torch.bincount(shells, minlength=SHELLS).clamp_min(1)
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:
@@ -76,10 +84,10 @@ def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence
     power = raw.shell_mean((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
     if bool((power - common <= 1e-6 * power).all()):
         raise InputError("both halves are the same: nothing tells signal from noise; give two independent halves")
-    kept = (common / power.clamp_min(1e-30)).clamp(_LEAST_SIGNAL, 1)
-    if float(kept.max()) < 0.1:
+    alike = common / power.clamp_min(1e-30)
+    if float((alike * _counts(raw.shells()).sqrt()).max()) < _SURE:
         raise InputError("the halves have nothing in common at any frequency: are they of one specimen, in one position?")
-    share = kept[shell_of(radius(tuple(first.shape), first.device))]
+    share = alike.clamp(_LEAST_SIGNAL, 1)[shell_of(radius(tuple(first.shape), first.device))]
     filtered = [torch.fft.irfftn(spectrum * share, s=first.shape) for spectrum in spectra]
     scale = float((filtered[0].std() + filtered[1].std()) / 2)
     noise = (power - common) / scale**2

@@ -14,9 +14,7 @@ class _Two(nn.Sequential):
     """Two convolutions, each with its rectifier."""
 
     def __init__(self, given: int, made: int) -> None:
-        super().__init__(
-            nn.Conv3d(given, made, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv3d(made, made, 3, padding=1), nn.LeakyReLU(0.1)
-        )
+        super().__init__(nn.Conv3d(given, made, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv3d(made, made, 3, padding=1), nn.LeakyReLU(0.1))
 
 
 class Restorer(nn.Module):

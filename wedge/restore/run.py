@@ -35,8 +35,8 @@ def require_memory(shape: Sequence[int], device: torch.device) -> None:
     free = available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     if needed > free:
         raise DeviceError(
-            f"restoring {'x'.join(map(str, shape))} voxels takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free on {device}: "
-            "average voxels before (--bin of wedge fbp and wedge reconstruct), or cut a part (--crop-x, --crop-y)"
+            f"restoring {'x'.join(map(str, shape))} voxels takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free on {device}: "
+            "make halves of averaged voxels (wedge fbp --bin) or of a part (--crop-x, --crop-y)"
         )
 
 
@@ -60,7 +60,7 @@ def restored(
 def _joined(pair: Pair, made: Sequence[torch.Tensor]) -> Restored:
     """Join what a network makes of both halves with what was measured.
 
-    A half's noise is no part of what was made of the other one: the power of their difference, less that noise, is the error of what was made.
+    A half's noise is no part of what was made of the other one: their difference, less that noise, is the error of what was made.
     """
     shape, device = pair.halves[0].shape, pair.halves[0].device
     measured = [torch.fft.rfftn(half) for half in pair.halves]

@@ -76,7 +76,7 @@ def trained(
         optimizer.step()
         on_step(float(loss.detach()))
         if (step + 1) * _REFILLS // config.steps > step * _REFILLS // config.steps and step + 1 < config.steps:
-            given = tuple(_refilled(network, half, pair.measured) for half in pair.filtered)
+            given = _refilled(network, pair.filtered[0], pair.measured), _refilled(network, pair.filtered[1], pair.measured)
     return network
 
 
@@ -92,9 +92,7 @@ def _weight(size: int, noise: torch.Tensor) -> torch.Tensor:
     return weight / size**3  # white noise of variance 1 has a power of as many
 
 
-def _loss(
-    network: Restorer, pair: Pair, given: Sequence[torch.Tensor], cubes: Cubes, weight: torch.Tensor, indices: range
-) -> torch.Tensor:
+def _loss(network: Restorer, pair: Pair, given: Sequence[torch.Tensor], cubes: Cubes, weight: torch.Tensor, indices: range) -> torch.Tensor:
     """Return the mean over some cubes of the power of what is wrong, over the noise, at the frequencies that were measured."""
     inputs, targets, counted = [], [], []
     for index in indices:
@@ -114,4 +112,3 @@ def _refilled(network: Restorer, half: torch.Tensor, measured: torch.Tensor) -> 
     """Return a half with what was not measured of it replaced by what the network makes of it."""
     made = torch.fft.rfftn(applied(network, half))
     return torch.fft.irfftn(torch.where(measured, torch.fft.rfftn(half), made), s=half.shape)
-

@@ -1,0 +1,38 @@
+"""What two halves tell of their noise."""
+
+import pytest
+import torch
+
+from wedge.errors import InputError
+from wedge.restore.halves import SHELLS, pair_of
+
+ANGLES = tuple(range(-60, 61, 3))
+
+
+def blobs(shape: tuple[int, int, int] = (24, 20, 28)) -> torch.Tensor:
+    rough = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    return 3 * torch.nn.functional.avg_pool3d(rough[None, None], 5, 1, 2)[0, 0]
+
+
+def noise(seed: int, std: float) -> torch.Tensor:
+    return std * torch.randn(24, 20, 28, generator=torch.Generator().manual_seed(seed))
+
+
+def test_noise_is_what_halves_do_not_share_and_units_are_common() -> None:
+    first, second = 7 + blobs() + noise(1, 0.2), 7 + blobs() + noise(2, 0.2)
+    pair = pair_of(first, second, ANGLES)
+    assert pair.mean == pytest.approx(7, abs=0.05)
+    white = 0.2**2 * first.numel() / pair.scale**2
+    assert pair.noise.shape == (SHELLS,)
+    assert float(pair.noise[4:].mean()) == pytest.approx(white, rel=0.1)
+    assert torch.allclose(pair.halves[0] * pair.scale, first - first.mean(), atol=1e-4)
+    truth = blobs() - blobs().mean()
+    assert float((pair.filtered[0] * pair.scale - truth).std()) < 0.6 * float((first - first.mean() - truth).std())
+
+
+def test_same_halves_and_strange_ones_are_refused() -> None:
+    first = blobs() + noise(1, 0.2)
+    with pytest.raises(InputError, match="the same"):
+        pair_of(first, first.clone(), ANGLES)
+    with pytest.raises(InputError, match="nothing in common"):
+        pair_of(noise(1, 1.0), noise(2, 1.0), ANGLES)

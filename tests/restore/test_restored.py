@@ -1,0 +1,112 @@
+"""A restored tomogram: nearer to the truth, seamless, and still what was measured."""
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.errors import DeviceError, InputError
+from wedge.fourier import missing_mask
+from wedge.restore import run
+from wedge.restore.halves import Pair, pair_of
+from wedge.restore.network import REACH, Restorer, applied
+from wedge.restore.run import require_memory, restored
+from wedge.restore.training import RestoreConfig, cube_size
+
+ANGLES = tuple(range(-50, 51, 2))
+SHAPE = (32, 24, 40)  # y, z, x
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def rods() -> torch.Tensor:
+    """Short rods that lie in all directions."""
+    random = np.random.default_rng(0)
+    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), -1)
+    density = np.zeros(SHAPE)
+    for _ in range(26):
+        axis = random.normal(size=3)
+        away = grid - random.uniform(2, np.array(SHAPE) - 2)
+        along = away @ (axis / np.linalg.norm(axis))
+        across = (away**2).sum(-1) - along**2
+        density += np.exp(-across / 2 / 1.2**2) * (np.abs(along) < 6)
+    return torch.from_numpy(density.astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def halves(rods: torch.Tensor) -> list[torch.Tensor]:
+    """The rods without what views miss, twice with noise."""
+    rows, num_z, num_x = SHAPE
+    measured = ~missing_mask((num_z, rows, num_x), ANGLES, real=True).transpose(0, 1)
+    seen = torch.fft.irfftn(torch.fft.rfftn(rods) * measured, s=SHAPE)
+    return [seen + 0.25 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+
+
+def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
+
+
+CONFIG = RestoreConfig(steps=60, cube=16, channels=4, learning_rate=3e-3)
+
+
+@pytest.fixture(scope="module")
+def found(halves: list[torch.Tensor]) -> torch.Tensor:
+    return restored(halves[0], halves[1], ANGLES, CONFIG).density
+
+
+def missing_part(density: torch.Tensor) -> torch.Tensor:
+    rows, num_z, num_x = SHAPE
+    missing = missing_mask((num_z, rows, num_x), ANGLES, real=True).transpose(0, 1)
+    return torch.fft.irfftn(torch.fft.rfftn(density) * missing, s=SHAPE)
+
+
+def test_noise_goes_and_the_wedge_is_filled(rods: torch.Tensor, halves: list[torch.Tensor], found: torch.Tensor) -> None:
+    """Judged by the truth, which the network has not seen: as a whole, and in the wedge, where there was nothing but noise."""
+    mean = (halves[0] + halves[1]) / 2
+    assert likeness(found, rods) > likeness(mean, rods) + 0.08
+    assert likeness(missing_part(found), missing_part(rods)) > 0.35 > likeness(missing_part(mean), missing_part(rods)) + 0.2
+
+
+def test_result_follows_the_seed_alone_and_keeps_the_units(halves: list[torch.Tensor], found: torch.Tensor) -> None:
+    again = restored(halves[0], halves[1], ANGLES, CONFIG).density
+    assert torch.equal(again, found)
+    scaled = restored(5 + 3 * halves[0], 5 + 3 * halves[1], ANGLES, CONFIG).density
+    assert torch.allclose((scaled - 5) / 3, found, atol=2e-2 * float(found.std()))
+
+
+def test_steps_are_told(halves: list[torch.Tensor]) -> None:
+    told: list[float] = []
+    restored(halves[0], halves[1], ANGLES, RestoreConfig(steps=5, cube=16, channels=2), told.append)
+    assert len(told) == 5
+    assert all(np.isfinite(told))
+
+
+def test_what_is_measured_without_noise_stays_as_it_is(rods: torch.Tensor) -> None:
+    """However bad the network is: where a half has next to no noise, its own values are taken."""
+    pair = pair_of(rods, rods + 1e-3 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(1)), (-90.0, 0.0, 45.0, 90.0))
+    joined = run._joined(pair, [torch.zeros(SHAPE), torch.zeros(SHAPE)])
+    assert likeness(joined.density, rods) > 0.99
+
+
+def test_what_the_network_knows_better_is_taken_from_it(rods: torch.Tensor, halves: list[torch.Tensor]) -> None:
+    pair: Pair = pair_of(halves[0], halves[1], ANGLES)
+    truth = (rods - rods.mean()) / pair.scale
+    joined = run._joined(pair, [truth, truth])
+    assert np.mean(joined.share_measured[4:]) < 0.15
+    assert likeness(missing_part(joined.density), missing_part(rods)) > 0.95
+
+
+def test_slabs_leave_no_seam() -> None:
+    torch.manual_seed(0)
+    network, density = Restorer(3), torch.randn(3 * REACH + 5, 10, 14)
+    whole = applied(network, density)
+    assert whole.shape == density.shape
+    assert torch.allclose(applied(network, density, voxels_at_once=1), whole, atol=1e-5)
+
+
+def test_thin_and_large_volumes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cube_size(RestoreConfig(), (64, 30, 64)) == 28
+    with pytest.raises(InputError, match="too thin"):
+        cube_size(RestoreConfig(), (64, 15, 64))
+    monkeypatch.setattr(run, "available_memory_bytes", lambda: 10**6)
+    with pytest.raises(DeviceError, match="GiB"):
+        require_memory((64, 64, 64), CPU)
