@@ -22,7 +22,7 @@ def test_noise_is_what_halves_do_not_share_and_units_are_common() -> None:
     first, second = 7 + blobs() + noise(1, 0.2), 7 + blobs() + noise(2, 0.2)
     pair = pair_of(first, second, ANGLES)
     assert pair.mean == pytest.approx(7, abs=0.05)
-    white = 0.2**2 * first.numel() / pair.scale**2
+    white = 0.2**2 / pair.scale**2
     assert pair.noise.shape == (SHELLS,)
     assert float(pair.noise[4:].mean()) == pytest.approx(white, rel=0.1)
     assert torch.allclose(pair.halves[0] * pair.scale, first - first.mean(), atol=1e-4)

@@ -45,7 +45,7 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-CONFIG = RestoreConfig(steps=60, cube=16, channels=4, learning_rate=3e-3)
+CONFIG = RestoreConfig(steps=120, cube=16, channels=4)
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +62,28 @@ def missing_part(density: torch.Tensor) -> torch.Tensor:
 def test_noise_goes_and_the_wedge_is_filled(rods: torch.Tensor, halves: list[torch.Tensor], found: torch.Tensor) -> None:
     """Judged by the truth, which the network has not seen: as a whole, and in the wedge, where there was nothing but noise."""
     mean = (halves[0] + halves[1]) / 2
-    assert likeness(found, rods) > likeness(mean, rods) + 0.08
-    assert likeness(missing_part(found), missing_part(rods)) > 0.35 > likeness(missing_part(mean), missing_part(rods)) + 0.2
+    assert likeness(found, rods) > likeness(mean, rods) + 0.2
+    assert likeness(missing_part(found), missing_part(rods)) > 0.4 > likeness(missing_part(mean), missing_part(rods)) + 0.3
 
 
 def test_result_follows_the_seed_alone_and_keeps_the_units(halves: list[torch.Tensor], found: torch.Tensor) -> None:
     again = restored(halves[0], halves[1], ANGLES, CONFIG).density
     assert torch.equal(again, found)
-    scaled = restored(5 + 3 * halves[0], 5 + 3 * halves[1], ANGLES, CONFIG).density
-    assert torch.allclose((scaled - 5) / 3, found, atol=2e-2 * float(found.std()))
+    scaled = restored(4 * halves[0], 4 * halves[1], ANGLES, CONFIG).density
+    assert torch.allclose(scaled / 4, found, atol=1e-2 * float(found.std()))
+
+
+def test_offset_stays(halves: list[torch.Tensor]) -> None:
+    quick = RestoreConfig(steps=1, cube=16, channels=2)
+    found, moved = (restored(offset + halves[0], offset + halves[1], ANGLES, quick).density for offset in (0.0, 5.0))
+    assert torch.allclose(moved - 5, found, atol=1e-2 * float(found.std()))
 
 
 def test_steps_are_told(halves: list[torch.Tensor]) -> None:
     told: list[float] = []
     restored(halves[0], halves[1], ANGLES, RestoreConfig(steps=5, cube=16, channels=2), told.append)
     assert len(told) == 5
-    assert all(np.isfinite(told))
+    assert all(0.5 < loss < 10 for loss in told), "in units of the noise, which is what a perfect network leaves"
 
 
 def test_what_is_measured_without_noise_stays_as_it_is(rods: torch.Tensor) -> None:

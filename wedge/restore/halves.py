@@ -40,7 +40,7 @@ class Pair:
     measured
         Frequencies that views have seen, in ``rfftn``'s layout.
     noise
-        ``(shell,)`` mean power of a half's noise there.
+        ``(shell,)`` power of a half's noise there, in that of white noise with a variance of 1.
     mean, scale
         ``density = mean + scale * value``.
     """
@@ -53,9 +53,10 @@ class Pair:
     scale: float
 
     def shell_mean(self, power: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the measured part of each shell."""
+        """Return the mean over the measured part of each shell of a spectrum's power, in that of white noise with a variance of 1."""
         shells = self.shells()
-        return torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured]) / _counts(shells)
+        total = torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
+        return total / _counts(shells) / self.halves[0].numel()
 
     def shells(self) -> torch.Tensor:
         """Return the shell of each measured frequency."""

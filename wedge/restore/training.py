@@ -89,7 +89,8 @@ def _weight(size: int, noise: torch.Tensor) -> torch.Tensor:
     frequency = radius((size,) * 3, noise.device)
     weight = (1 / noise)[shell_of(frequency)] * ((frequency > LOWEST) & (frequency <= 0.5))
     weight[..., 1:-1] *= 2
-    return weight / size**3  # white noise of variance 1 has a power of as many
+    # White noise of variance 1 has this power in a cube.
+    return weight / size**3
 
 
 def _loss(network: Restorer, pair: Pair, given: Sequence[torch.Tensor], cubes: Cubes, weight: torch.Tensor, indices: range) -> torch.Tensor:
