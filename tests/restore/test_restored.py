@@ -1,5 +1,7 @@
 """A restored tomogram: nearer to the truth, seamless, and still what was measured."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,10 +9,11 @@ import torch
 from wedge.errors import DeviceError, InputError
 from wedge.fourier import missing_mask
 from wedge.restore import run
+from wedge.restore.cubes import Cubes
 from wedge.restore.halves import Pair, pair_of
 from wedge.restore.network import REACH, Restorer, applied
 from wedge.restore.run import require_memory, restored
-from wedge.restore.training import RestoreConfig, cube_size
+from wedge.restore.training import RestoreConfig, _loss, cube_size
 
 ANGLES = tuple(range(-50, 51, 2))
 SHAPE = (32, 24, 40)  # y, z, x
@@ -116,3 +119,32 @@ def test_thin_and_large_volumes_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(run, "available_memory_bytes", lambda: 10**6)
     with pytest.raises(DeviceError, match="GiB"):
         require_memory((64, 64, 64), CPU)
+
+
+def test_network_has_no_say_at_the_lowest_frequencies() -> None:
+    """Nothing is learned there: what it makes of a background is chance."""
+    shape, random = (16, 40, 20), torch.Generator().manual_seed(3)
+    common = torch.nn.functional.avg_pool3d(torch.randn(1, *shape, generator=random), 3, 1, 1)[0]
+    pair = pair_of(*(common + 0.1 * torch.randn(shape, generator=random) for _ in range(2)), ANGLES)
+    background = 5 + 3 * torch.cos(2 * torch.pi * torch.arange(shape[1]) / shape[1])[:, None]
+    expected = run._joined(pair, pair.filtered).density
+    found = run._joined(pair, [each + background for each in pair.filtered]).density
+    assert torch.allclose(found, expected, atol=0.1 * float(expected.std()))
+
+
+def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:
+    """A wave that no view could have measured changes the loss by little, one within the cone by much."""
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    network = Restorer(2)
+    torch.nn.init.zeros_(network.last.weight)
+    cubes = Cubes(16, ANGLES, 0, CPU)
+    weight = torch.ones(16, 16, 9)
+
+    def loss(wave: torch.Tensor) -> float:
+        changed = replace(pair, halves=(pair.halves[0] + wave, pair.halves[1] + wave))
+        return float(_loss(network, changed, pair.filtered, cubes, weight, range(6)).detach())
+
+    waves = [3 * torch.cos(2 * torch.pi * 0.2 * torch.arange(float(n))) for n in SHAPE]
+    seen, missed = waves[2].expand(SHAPE), waves[1][:, None].expand(SHAPE)
+    base = loss(torch.zeros(SHAPE))
+    assert loss(missed) - base < 0.2 * (loss(seen) - base)
