@@ -35,7 +35,7 @@ def sirt(
     row_sums = projector.project(torch.ones_like(column_sums))
     rows = torch.where(row_sums > 1e-3 * row_sums.max(), 1 / row_sums.clamp_min(1e-6), 0)
     columns = torch.where(column_sums > 1e-3 * column_sums.max(), 1 / column_sums.clamp_min(1e-6), 0)
-    density = torch.zeros(len(sinograms), *column_sums.shape[1:]) if start is None else start.clone()
+    density = sinograms.new_zeros(len(sinograms), *column_sums.shape[1:]) if start is None else start.clone()
     for _ in range(iterations):
         density += columns * projector.backproject(rows * (sinograms - projector.project(density)))
         if positive:
