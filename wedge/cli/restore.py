@@ -37,8 +37,7 @@ def command(
 ) -> None:
     """Take away noise and fill the missing wedge of a tomogram, learning from its two halves alone.
 
-    Halves are filtered backprojections, as wedge fbp --halves or any other program writes them. What views
-    measured stays, as far as it is better than what the network says.
+    Halves are filtered backprojections, as wedge fbp --halves or any other program writes them.
     """
     from dataclasses import asdict
 
@@ -69,12 +68,12 @@ def command(
         blocks = [_read(volume, target) for volume in halves]
         with progress("learning", steps) as advance:
             found = restored(blocks[0], blocks[1], angles, config, lambda loss: advance(1, f"loss {loss:.4g}"))
-        write(found.density, writer)
+        write(found, writer)
         settings = asdict(config) | {"cube": size}
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
     cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
-    emit({"output": output, **settings, "share_measured": found.share_measured, **cost}, as_json=json, text=str(output))
+    emit({"output": output, **settings, **cost}, as_json=json, text=str(output))
 
 
 def _angles(halves: list[Volume], tilt_range: tuple[float, float] | None) -> tuple[float, ...]:
