@@ -50,11 +50,15 @@ class Cubes:
         places = self._offsets @ turn.to(self._device).T + centre.to(self._device)
         size = torch.tensor(volumes[0].shape, device=self._device)
         grid = ((2 * places + 1) / size - 1).flip(-1)[None]
-        stacked = torch.stack(list(volumes))[None] if len(volumes) > 1 else volumes[0][None, None]
-        return list(functional.grid_sample(stacked, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0])
+        # One by one: stacked they would be copied whole for every cube.
+        return [_sampled(volume, grid) for volume in volumes]
 
     def measured_of(self, turn: torch.Tensor) -> torch.Tensor:
         """Return the frequencies of a turned cube that views measured, in ``rfftn``'s layout."""
         turn = turn.to(self._device)
         kz, kx = (torch.einsum("a,a...->...", turn[axis], self._frequencies) for axis in (1, 2))
         return ~is_missing(kz, kx, self._angles)
+
+
+def _sampled(volume: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    return functional.grid_sample(volume[None, None], grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0, 0]
