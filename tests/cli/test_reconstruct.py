@@ -133,12 +133,13 @@ def test_signal_leaves_a_checkpoint_that_can_be_taken(wedge, tilts, tmp_path, st
 
 
 def test_killed_run_can_be_resumed(wedge, tilts, tmp_path):
+    """By the same words as before, too."""
     out = tmp_path / "out.zarr"
     process = start(tilts, out)
     process.kill()
     process.communicate()
     assert wedge("info", out).code == 3
-    done = wedge("reconstruct", tilts, "-o", out, "--resume", "--stop-now")
+    done = wedge("reconstruct", tilts, "-o", out, *LONG, "--resume", "--stop-now")
     assert done.code == 0, done.err
 
 

@@ -242,11 +242,13 @@ class FitRun:
         from wedge.defaults import preset as load_preset
         from wedge.defaults import reconstruct_settings
         from wedge.fit.run_dir import stored_config, stored_inputs
-        from wedge.fit.settings import left_to_the_data, merge, read_config_file, validate
+        from wedge.fit.settings import left_to_the_data, merge, read_config_file, resolve_plugins, validate
+        from wedge.registry import Registry
 
         if self.resume:
             stored = stored_config(self.run_dir)
-            changed = validate(merge([stored.model_dump(mode="json"), options]))
+            # With the options of plugins as they are stored: typed, and all of them.
+            changed, _ = resolve_plugins(validate(merge([stored.model_dump(mode="json"), options])), Registry.load())
             if config_file or preset or changed != stored:
                 raise UsageError(f"--resume continues the fit as {self.run_dir / 'config.json'} says: leave other settings out")
             return stored, stored_inputs(self.run_dir)
