@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from wedge.fit.config import FitConfig
+from wedge.fit.emptied import mean_around
 from wedge.fit.members import describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, knots, spline_basis
@@ -180,3 +181,13 @@ def test_few_passes_still_make_a_stack():
     assert all(
         member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
     )
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7])
+def test_mean_around_a_voxel_is_over_those_that_there_are(rows):
+    density = torch.rand(rows, 2, 5, generator=torch.Generator().manual_seed(0))
+    found = mean_around(density)
+    assert found.shape == density.shape
+    for y, z, x in [(0, 0, 0), (rows - 1, 1, 4), (rows // 2, 0, 2)]:
+        block = density[max(0, y - 1) : y + 2, max(0, z - 1) : z + 2, max(0, x - 1) : x + 2]
+        assert float(found[y, z, x]) == pytest.approx(float(block.mean()), rel=1e-5)

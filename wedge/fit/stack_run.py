@@ -20,6 +20,7 @@ from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
 from wedge.fit.data_term import DataTerm
+from wedge.fit.emptied import share_filled
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, describe, factors, find_weights, members_for, setting_of, widest
@@ -35,7 +36,6 @@ from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
 
 SAMPLE_ROWS = 64
-_EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
 """Share of the density of what is bright below which the best single fit counts as empty, the more the less it has: at a signal to noise
 of 1, and at the least and the most noise."""
 
@@ -82,11 +82,7 @@ class StackRun:
         rows = self.total[y_start:y_stop]
         if not self.job.units.positive:
             return rows
-        share = min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * float(self.job.chosen["signal_to_noise"]) ** -0.25))
-        low = max(0, y_start - 1)
-        around = self.best[None, low : y_stop + 1]
-        around = torch.nn.functional.avg_pool3d(around, 3, 1, padding=1, count_include_pad=False)[0, y_start - low :][: len(rows)]
-        return rows.clamp_min(0) * (around / (share * bright)).clamp(0, 1)
+        return rows.clamp_min(0) * share_filled(self.best, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]))
 
     def coarse(self, bright: float) -> torch.Tensor:
         """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from wedge.errors import InputError
-from wedge.fourier import frequency_grid, missing_mask
+from wedge.fourier import frequency_grid, is_missing
 
 SHELLS = 24
 LOWEST = 0.04
@@ -77,9 +77,9 @@ def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence
     """
     mean = float((first.mean() + second.mean()) / 2)
     halves = first - first.mean(), second - second.mean()
-    rows, num_z, num_x = first.shape
-    missing = missing_mask((num_z, rows, num_x), tilt_angles_deg, real=True, device=first.device).transpose(0, 1)
-    raw = Pair(halves, halves, ~missing, torch.zeros(SHELLS), mean, 1.0)
+    _, kz, kx = frequency_grid(tuple(first.shape), real=True, device=first.device)
+    spectrum_shape = (*first.shape[:2], first.shape[2] // 2 + 1)
+    raw = Pair(halves, halves, ~is_missing(kz, kx, tilt_angles_deg).expand(spectrum_shape), torch.zeros(SHELLS), mean, 1.0)
     spectra = [torch.fft.rfftn(half) for half in halves]
     common = raw.shell_mean((spectra[0] * spectra[1].conj()).real)
     power = raw.shell_mean((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
