@@ -3,7 +3,7 @@
 import torch
 
 _EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
-"""Of the density of what is bright, at a signal to noise of 1, at the least and at the most: below, the best fit counts as empty by degrees."""
+"""Of the density of what is bright, at a signal to noise of 1, at least and at most: below, the best fit counts as empty by degrees."""
 
 
 def share_filled(best: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float) -> torch.Tensor:
