@@ -52,20 +52,6 @@ class Pair:
     mean: float
     scale: float
 
-    def shell_mean(self, power: torch.Tensor) -> torch.Tensor:
-        """Return the mean over the measured part of each shell of a spectrum's power, in that of white noise with a variance of 1."""
-        shells = self.shells()
-        total = torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
-        return total / _counts(shells) / self.halves[0].numel()
-
-    def shells(self) -> torch.Tensor:
-        """Return the shell of each measured frequency."""
-        return shell_of(radius(tuple(self.halves[0].shape), self.measured.device))[self.measured]
-
-
-def _counts(shells: torch.Tensor) -> torch.Tensor:
-    return torch.bincount(shells, minlength=SHELLS).clamp_min(1)
-
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:
     """Measure signal and noise of two halves by what they have in common.
@@ -78,24 +64,31 @@ def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence
     mean = float((first.mean() + second.mean()) / 2)
     halves = first - first.mean(), second - second.mean()
     _, kz, kx = frequency_grid(tuple(first.shape), real=True, device=first.device)
-    spectrum_shape = (*first.shape[:2], first.shape[2] // 2 + 1)
-    raw = Pair(halves, halves, ~is_missing(kz, kx, tilt_angles_deg).expand(spectrum_shape), torch.zeros(SHELLS), mean, 1.0)
+    frequency = radius(tuple(first.shape), first.device)
+    measured = ~is_missing(kz, kx, tilt_angles_deg).expand(frequency.shape)
+    shells = shell_of(frequency)
+    counts = torch.bincount(shells[measured], minlength=SHELLS).clamp_min(1)
+
+    def mean_of(power: torch.Tensor) -> torch.Tensor:
+        sums = torch.zeros(SHELLS, device=power.device).index_add_(0, shells[measured], power[measured])
+        return sums / counts / first.numel()
+
     spectra = [torch.fft.rfftn(half) for half in halves]
-    common = raw.shell_mean((spectra[0] * spectra[1].conj()).real)
-    power = raw.shell_mean((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
+    common = mean_of((spectra[0] * spectra[1].conj()).real)
+    power = mean_of((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
     if bool((power - common <= 1e-6 * power).all()):
         raise InputError("both halves are the same: nothing tells signal from noise; give two independent halves")
     alike = common / power.clamp_min(1e-30)
-    if float((alike * _counts(raw.shells()).sqrt()).max()) < _SURE:
+    if float((alike * counts.sqrt()).max()) < _SURE:
         raise InputError("the halves have nothing in common at any frequency: are they of one specimen, in one position?")
-    share = alike.clamp(_LEAST_SIGNAL, 1)[shell_of(radius(tuple(first.shape), first.device))]
+    share = alike.clamp(_LEAST_SIGNAL, 1)[shells]
     filtered = [torch.fft.irfftn(spectrum * share, s=first.shape) for spectrum in spectra]
     scale = float((filtered[0].std() + filtered[1].std()) / 2)
     noise = (power - common) / scale**2
     return Pair(
         (halves[0] / scale, halves[1] / scale),
         (filtered[0] / scale, filtered[1] / scale),
-        raw.measured,
+        measured,
         noise.clamp_min(_LEAST_NOISE * float(noise.max())),
         mean,
         scale,
