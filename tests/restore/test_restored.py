@@ -11,7 +11,7 @@ from wedge.fourier import missing_mask
 from wedge.restore import run
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import pair_of
-from wedge.restore.network import REACH, Restorer, applied
+from wedge.restore.network import REACH, Restorer, applied, slab_bytes
 from wedge.restore.run import require_memory, restored
 from wedge.restore.training import RestoreConfig, _loss, cube_size
 
@@ -97,13 +97,18 @@ def test_slabs_leave_no_seam() -> None:
     assert torch.allclose(applied(network, density, voxels_at_once=1), whole, atol=1e-5)
 
 
+def test_memory_of_the_network_is_bounded_by_its_slabs() -> None:
+    assert slab_bytes((4096, 256, 256), 12) == slab_bytes((1024, 256, 256), 12) > slab_bytes((8, 256, 256), 12)
+    assert slab_bytes((64, 64, 64), 24) == 2 * slab_bytes((64, 64, 64), 12)
+
+
 def test_thin_and_large_volumes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cube_size(RestoreConfig(), (64, 30, 64)) == 28
     with pytest.raises(InputError, match="too thin"):
         cube_size(RestoreConfig(), (64, 15, 64))
     monkeypatch.setattr(run, "available_memory_bytes", lambda: 10**6)
     with pytest.raises(DeviceError, match="GiB"):
-        require_memory((64, 64, 64), CPU)
+        require_memory((64, 64, 64), 12, CPU)
 
 
 def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:

@@ -62,7 +62,7 @@ def command(
     size = cube_size(config, shape)
     if size < cube:
         say(f"cubes of {size} voxels: the volume's shortest side holds no larger ones")
-    require_memory(shape, target)
+    require_memory(shape, channels, target)
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
         blocks = [_read(volume, target) for volume in halves]

@@ -1,5 +1,7 @@
 """The network that restores: a small U-Net of three resolutions."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -38,15 +40,30 @@ class Restorer(nn.Module):
         return density + added
 
 
+_AT_ONCE = 2**20  # voxels of a slab, halos not counted
+_ARRAYS = 10  # of all channels that a forward pass holds at once
+
+
+def slab_rows(num_z: int, num_x: int, voxels_at_once: int = _AT_ONCE) -> int:
+    """Return the y-rows that are restored at once, a multiple of `COARSEST`."""
+    return max(COARSEST, voxels_at_once // (num_z * num_x) // COARSEST * COARSEST)
+
+
+def slab_bytes(shape: Sequence[int], channels: int) -> int:
+    """Return what a slab of a volume ``(y, z, x)`` takes while it is restored."""
+    rows, num_z, num_x = (count + 5 * COARSEST for count in shape)
+    return 4 * _ARRAYS * channels * min(rows, slab_rows(num_z, num_x) + 2 * REACH) * num_z * num_x
+
+
 @torch.no_grad()
-def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int = 2**22) -> torch.Tensor:
+def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int = _AT_ONCE) -> torch.Tensor:
     """Return a whole density ``(y, z, x)`` restored, slab by slab with halos that leave no seams."""
     rows, num_z, num_x = density.shape
     sides = [(COARSEST * 2, COARSEST * 2 + -count % COARSEST) for count in (rows, num_z, num_x)]
     padding = [pad for side in reversed(sides) for pad in side]
     padded = functional.pad(density[None, None], padding, mode="replicate")
     length = padded.shape[2]
-    step = max(COARSEST, voxels_at_once // (padded.shape[3] * padded.shape[4]) // COARSEST * COARSEST)
+    step = slab_rows(padded.shape[3], padded.shape[4], voxels_at_once)
     found = []
     for start in range(0, length, step):
         stop = min(start + step, length)

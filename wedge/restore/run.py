@@ -7,22 +7,23 @@ import torch
 from wedge.errors import DeviceError
 from wedge.output import Writer
 from wedge.restore.halves import pair_of
-from wedge.restore.network import applied
+from wedge.restore.network import applied, slab_bytes
 from wedge.restore.training import RestoreConfig, trained
 from wedge.slabs import available_memory_bytes, chunk_rows, slab_ranges
 
-_COPIES = 20  # arrays of the volume's size that are held at once, spectra and the network's included
+_COPIES = 20  # arrays of the volume's size that are held at once, spectra included
 
 
-def require_memory(shape: Sequence[int], device: torch.device) -> None:
-    """Refuse volumes that do not fit.
+def require_memory(shape: Sequence[int], channels: int, device: torch.device) -> None:
+    """Refuse volumes ``(z, y, x)`` that do not fit, with what a network of some channels takes.
 
     Raises
     ------
     DeviceError
         If there is less memory than the volumes need.
     """
-    needed = 4 * _COPIES * shape[0] * shape[1] * shape[2]
+    num_z, rows, num_x = shape
+    needed = 4 * _COPIES * num_z * rows * num_x + slab_bytes((rows, num_z, num_x), channels)
     free = available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
     if needed > free:
         raise DeviceError(
