@@ -53,7 +53,8 @@ def _blocks(matrix: torch.Tensor) -> list[_Block]:
         left, right = (where[0], where[-1] + 1) if where else (0, 1)
         blocks.append(_Block(top, bottom, left, right, matrix[top:bottom, left:right].contiguous()))
     cost = sum(block.values.numel() for block in blocks)
-    return blocks if cost * _WORTH_IT <= rows * columns else [_Block(0, rows, 0, columns, matrix)]
+    # A single block stands for the whole matrix.
+    return blocks if len(blocks) > 1 and cost * _WORTH_IT <= rows * columns else [_Block(0, rows, 0, columns, matrix)]
 
 
 def _dense(matrix: torch.Tensor, values: torch.Tensor, dim: int) -> torch.Tensor:

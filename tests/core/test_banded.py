@@ -24,6 +24,7 @@ MATRICES = {
     "uneven": hats(257, 900),
     "empty rows": torch.cat([torch.zeros(200, 400), torch.eye(400)]),
     "short": hats(20, 40),
+    "few rows of few columns": torch.nn.functional.pad(gaussian(50, 20), (100, 210)),
     "full": torch.rand(300, 200, generator=torch.Generator().manual_seed(1)),
 }
 
