@@ -3,7 +3,9 @@
 The recorder of these tests does what was recorded again, with the same tensors for its inputs and for what it finds, as a GPU's does.
 """
 
+import gc
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import pytest
 import torch
 
 from wedge.data import TiltSeries
+from wedge.fit import loop
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.capture import Captured, gradient_of
 from wedge.fit.config import FitConfig
@@ -150,6 +153,24 @@ def test_scalars_of_a_step_stay_when_others_come(make):
     told = [take_step(fit, step)["loss"] for step in range(25)]
     assert recorder.replayed > 5
     assert len({float(loss) for loss in told}) == 25
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_fit_that_is_done_with_leaves_memory_at_once(make, monkeypatch, recorded):
+    """A stack makes many, one after another, in a plan for one."""
+    if recorded:
+        monkeypatch.setattr(loop, "gradient_of", lambda fit: Captured(fit, Recorder()))
+    fit = make()
+    for step in range(10):
+        take_step(fit, step)
+    assert isinstance(fit.gradient, Captured) == recorded
+    left = [weakref.ref(fit), *(weakref.ref(parameter) for parameter in fit.field.parameters())]
+    gc.disable()
+    try:
+        del fit
+        assert [reference() for reference in left] == [None] * len(left)
+    finally:
+        gc.enable()
 
 
 class Cuda(SimpleNamespace):

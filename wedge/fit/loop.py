@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from weakref import proxy
 
 import torch
 
@@ -52,7 +53,8 @@ class Fit:
         """Lay out the lattices that the field is evaluated on, and settle how gradients are made."""
         factors = sorted({1, self.config.oversampling})
         self._samplings = [Sampling(self.box, factor, self.device) for factor in factors]
-        self.gradient = gradient_of(self)
+        # Which does not hold the fit: a circle of both would keep its tensors until the interpreter looks for such.
+        self.gradient = gradient_of(proxy(self))
 
     def sampling(self, step: int) -> Sampling:
         """Return where the field is evaluated at ``step``: a function of the step alone."""
