@@ -34,7 +34,7 @@ def test_a_process_of_its_own_is_a_team_of_one():
 def sum_up(rank: int, store: Path, ready: Callable[[], None]) -> None:
     ready()
     with team.membership(rank, 2, store, CPU):
-        parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(1))]
+        parameters = [torch.nn.Parameter(torch.zeros(size)) for size in (3, 1, 2)]
         parameters[0].grad = torch.tensor([1.0, 2.0, 3.0])
         team.add_up_gradients(iter(parameters))
         team.total(float(parameters[0].grad.sum()), CPU)
@@ -44,10 +44,12 @@ def sum_up(rank: int, store: Path, ready: Callable[[], None]) -> None:
 
 def test_gradients_numbers_and_blocks_come_together():
     with followers(sum_up, ["cpu", "cpu"]) as store, team.membership(0, 2, store, CPU):
-        parameters = [torch.nn.Parameter(torch.zeros(3)), torch.nn.Parameter(torch.zeros(1))]
+        parameters = [torch.nn.Parameter(torch.zeros(size)) for size in (3, 1, 2)]
         parameters[1].grad = torch.tensor([5.0])
         team.add_up_gradients(iter(parameters))
-        assert [part.grad.tolist() for part in parameters] == [[1.0, 2.0, 3.0], [5.0]]
+        assert [part.grad.tolist() for part in parameters[:2]] == [[1.0, 2.0, 3.0], [5.0]]
+        # An optimizer would move it, along what it remembers.
+        assert parameters[2].grad is None
         assert team.total(0.5, CPU) == 6.5
         assert team.least(4, CPU) == 3
         blocks = team.collect(torch.zeros(1, 1), [(1, 1), (2, 1)], CPU)

@@ -73,12 +73,15 @@ def add_up(tensors: Iterable[torch.Tensor]) -> None:
 
 
 def add_up_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Replace each gradient by its sum over the team; one that some did not need is 0 there."""
+    """Replace each gradient by its sum over the team; one that some did not need is 0 there, one that nobody needed stays None."""
     if size() == 1:
         return
     fitted = [parameter for parameter in parameters if parameter.requires_grad]
-    for parameter in fitted:
-        if parameter.grad is None:
+    # An optimizer leaves alone what has no gradient, and moves on what has one of 0.
+    needed = torch.tensor([parameter.grad is not None for parameter in fitted], dtype=torch.int32, device=fitted[0].device)
+    dist.all_reduce(needed, dist.ReduceOp.MAX)
+    for parameter, by_some in zip(fitted, needed.tolist(), strict=True):
+        if by_some and parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     add_up(parameter.grad for parameter in fitted if parameter.grad is not None)
 
