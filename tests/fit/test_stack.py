@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wedge.fit.config import FitConfig
-from wedge.fit.emptied import mean_around
+from wedge.fit.emptied import mean_around, share_filled
 from wedge.fit.members import describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, knots, spline_basis
@@ -94,6 +94,14 @@ def test_where_nothing_does_better_the_best_estimate_is_left_as_it_is(views):
     assert stack.error <= stack.base_error
 
 
+@pytest.mark.parametrize("rows", [1, ROWS])
+def test_views_that_are_alike_everywhere_have_weights_too(rows):
+    measured = np.ones((rows, VIEWS, WIDTH))
+    stack = RingEquations([share * measured for share in (0.5, 0.9, 0.9, 1.1)], measured).best()
+    assert np.isfinite(stack.weights).all()
+    assert stack.error <= stack.base_error == pytest.approx(0.01, rel=1e-3)
+
+
 def test_views_that_judge_took_no_part(views):
     random = np.random.default_rng(1)
     noise = random.normal(size=views.shape)
@@ -139,9 +147,9 @@ def test_frequencies_are_those_of_pixels():
 
 
 def test_members_are_less_regularized_the_less_noise_there_is():
-    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.1, 1.0, 2.0)]
-    assert weights[0] == weights[1]
-    assert all(less < more for less, more in zip(weights[2], weights[1], strict=True))
+    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.0, 0.1, 1.0, 2.0)]
+    assert weights[0] == weights[1] == weights[2]
+    assert all(less < more for less, more in zip(weights[3], weights[2], strict=True))
 
 
 def test_members_differ_and_see_all_rows():
@@ -181,6 +189,12 @@ def test_few_passes_still_make_a_stack():
     assert all(
         member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
     )
+
+
+def test_no_signal_at_all_empties_as_the_most_noise_does():
+    best = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(share_filled(best, 1, 2, 2.0, 0.0), share_filled(best, 1, 2, 2.0, 1e-3))
+    assert 0 < float(share_filled(best, 1, 2, 2.0, 0.0).mean()) < 1
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7])

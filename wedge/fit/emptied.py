@@ -4,11 +4,12 @@ import torch
 
 _EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
 """Of the density of what is bright, at a signal to noise of 1, at least and at most: below, the best fit counts as empty by degrees."""
+_ALL_NOISE = 0.01  # signal to noise below which there is no difference; views that are alike everywhere have none
 
 
 def share_filled(best: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float) -> torch.Tensor:
     """Return how much of rows ``y_start`` to ``y_stop`` is kept, 0 to 1, by the mean of the best fit ``(y, z, x)`` around each voxel."""
-    share = min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * signal_to_noise**-0.25))
+    share = min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * max(signal_to_noise, _ALL_NOISE) ** -0.25))
     low = max(0, y_start - 1)
     around = mean_around(best[low : y_stop + 1])[y_start - low :][: y_stop - y_start]
     return (around / (share * bright)).clamp(0, 1)

@@ -101,7 +101,7 @@ def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> lis
     """Return the fits of a stack of views with a signal to noise."""
     tables = {_CLEAR: _CLEAR_FITS, _FINE: _FINE_FITS, _FAINT: _FAINT_FITS}
     table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
-    scale = min(1.0, signal_to_noise**-0.6)
+    scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:
         passes = max(4, round(entry.passes * config.passes))

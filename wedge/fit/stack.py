@@ -29,6 +29,7 @@ _NOISE_FROM = 0.4  # cycles per pixel: beyond it there is next to nothing but no
 _FOLDS = 4
 _SPREADS = (0.3, 1.0, 3.0)
 _SMOOTHNESSES = (0.1, 0.3)
+_ROUNDING = 1e-10  # power that single precision leaves, relative to that of the views
 _WEAKEST, _STRONGEST = 1e-3, 1e3  # power of an estimate relative to the best one's, as far as it is told apart
 
 
@@ -100,7 +101,9 @@ class RingEquations:
         outer = (np.arange(len(self._basis)) + 0.5) * spacing > min(_NOISE_FROM, 0.8 * frequency.max())
         points = np.add.reduceat(doubled.ravel()[order], np.minimum(self._starts[:-1], len(order) - 1)) * (np.diff(self._starts) > 0)
         power = self._grams[:, :, -1, -1].mean(axis=0)[outer & (points > 0)] / points[outer & (points > 0)]
-        self._noise = max(float(np.median(power)), 1e-30)
+        mean = float(self._grams[:, :, -1, -1].sum()) / (self._rays * num_views)
+        # Where views have no fine detail at all, rounding is their noise: nothing is as sure as 0 would make it.
+        self._noise = max(float(np.median(power)), _ROUNDING * mean, 1e-30)
 
     @property
     def num_views(self) -> int:
