@@ -7,6 +7,7 @@ import gc
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -17,7 +18,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit import loop
 from wedge.fit.build import build_fit, build_projectors, close_projectors
-from wedge.fit.capture import Captured, gradient_of
+from wedge.fit.capture import Captured, gradient_of, record_graph
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import whole_part
 from wedge.fit.kept import Kept
@@ -131,6 +132,38 @@ def test_what_cannot_be_recorded_is_told_in_a_line_and_once(make):
         assert same(outcome(fit), expected)
     told = "steps are not recorded (operation not permitted when stream is capturing): the fit goes on as without capture"
     assert [str(warning.message) for warning in warned] == [told]
+
+
+def test_a_recording_that_fails_leaves_the_stream_as_it_was(monkeypatch):
+    """As in torch, whose context leaves its stream only where the recording ends well."""
+    streams = ["usual"]
+
+    @contextmanager
+    def within(stream: str) -> Iterator[None]:
+        before = streams[-1]
+        streams.append(stream)
+        try:
+            yield
+        finally:
+            streams.append(before)
+
+    @contextmanager
+    def recording(graph: object, capture_error_mode: str) -> Iterator[None]:
+        streams.append("side")
+        yield
+        streams.append("usual")
+
+    def work() -> list[torch.Tensor]:
+        assert streams[-1] == "side"
+        raise RuntimeError("not permitted")
+
+    fakes = {"CUDAGraph": SimpleNamespace, "graph": recording, "stream": within, "current_stream": lambda device: streams[-1]}
+    fakes |= dict.fromkeys(("memory_allocated", "max_memory_allocated"), lambda device: 0) | {"device": lambda device: nullcontext()}
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    with pytest.raises(RuntimeError, match="not permitted"):
+        record_graph(torch.device("cuda"), 1, work)
+    assert streams[-1] == "usual"
 
 
 def test_where_memory_runs_out_there_is_none_for_a_recording(make):

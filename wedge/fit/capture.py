@@ -51,8 +51,13 @@ def record_graph(device: torch.device, limit: int, work: Callable[[], list[torch
     if held + 2 * (torch.cuda.max_memory_allocated(device) - held) > limit:
         raise RuntimeError("no room for it within the memory limit")
     graph = torch.cuda.CUDAGraph()
-    # Threads that read, write or watch may go on meanwhile.
-    with torch.cuda.device(device), torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with (
+        torch.cuda.device(device),
+        # A recording that fails leaves its stream the current one, which others would not wait for: it is set back here.
+        torch.cuda.stream(torch.cuda.current_stream(device)),
+        # Threads that read, write or watch may go on meanwhile.
+        torch.cuda.graph(graph, capture_error_mode="thread_local"),
+    ):
         found = work()
     return found, graph.replay
 
