@@ -212,6 +212,13 @@ def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
     assert result.chosen == whole[1].chosen
 
 
+def test_a_fit_that_was_stopped_at_its_end_is_kept(noisy, whole, tmp_path):
+    stop = StopAfter(ALL_PASSES + 2 * 8)
+    with pytest.raises(StoppedError, match="2 of 12 fits"):
+        run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
+    assert np.array_equal(run(noisy, tmp_path / "run", STACK, resume=True)[0], whole[0])
+
+
 def test_stack_does_not_depend_on_memory(noisy, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "plan_memory", lambda *args: MemoryPlan(11, False, 0, 0))
     assert relative(run(noisy, tmp_path / "run", STACK)[0], whole[0]) < 0.02

@@ -155,13 +155,13 @@ def reconstruct_stack(
         plan = _build(job, widest(members), parts).plan
         say(str(plan))
         for index in range(progress.step, len(members)):
-            _add_member(run, members, index, parts, plan, stop, on_progress)
+            if _add_member(run, members, index, parts, plan, stop, on_progress):
+                progress.step = index + 1
+                run.save(path)
+                if team.leads():
+                    (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
             if stop.reason is not None:
-                raise _stopped(stop.reason, run_dir, index, len(members))
-            progress.step = index + 1
-            run.save(path)
-            if team.leads():
-                (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
+                raise _stopped(stop.reason, run_dir, progress.step, len(members))
         bright = run.bright()
         job.observers.stage("writing the sum of the stack", 0, 0)
         job.observers.offer(all_steps, {"volume": lambda: run.coarse(bright)})
@@ -234,8 +234,8 @@ def _add_member(
     plan: MemoryPlan,
     stop: StopRequest,
     on_progress: Callable[[int, int, float], None],
-) -> None:
-    """Fit one member to all rows and add what it finds at each look; nothing is kept of one that was stopped."""
+) -> bool:
+    """Fit one member to all rows and add what it finds at each look; return whether it came to its end: else nothing of it is kept."""
     job, member, started = run.job, members[index], time.monotonic()
     geometry = job.wide.geometry
     steps = [other.steps(len(run.best)) for other in members]
@@ -258,7 +258,7 @@ def _add_member(
             fit, progress, save=_keep_nothing, stop=stop, checkpoint_seconds=math.inf, on_progress=show, until=look, first=first_step
         )
         if not reached:
-            return
+            return False
         estimate = first_estimate + place
         if not team.leads():
             continue
@@ -277,6 +277,7 @@ def _add_member(
     run.told = record_of(fit.field)
     run.progress.history += progress.history
     run.progress.seconds += time.monotonic() - started
+    return True
 
 
 def _held_out_error(run: StackRun, parts: list[PartProjectors], bright: float) -> float | None:
