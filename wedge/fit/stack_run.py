@@ -169,7 +169,7 @@ def reconstruct_stack(
             writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
             if std_writer is not None:
                 std_writer.write_rows(rows.start, job.cropped(run.spread(rows.start, rows.stop)) * abs(job.units.scale))
-        error = _held_out_error(run, parts, bright)
+        error = plan.in_slabs(lambda: _held_out_error(run, parts, bright, plan.slab_rows))
     finally:
         close_projectors(parts)
     final = progress.history[-1] if progress.history else {}
@@ -280,14 +280,14 @@ def _add_member(
     return True
 
 
-def _held_out_error(run: StackRun, parts: list[PartProjectors], bright: float) -> float | None:
-    """Return the data term of the views that the user held out, or None."""
+def _held_out_error(run: StackRun, parts: list[PartProjectors], bright: float, slab_rows: int) -> float | None:
+    """Return the data term of the views that the user held out, or None; at most ``slab_rows`` are projected at once."""
     job, total = run.job, 0.0
     held = [(part, projectors) for part, projectors in parts if part.held_out]
     num_rows = len(run.total)
     for part, projectors in held:
         term = DataTerm(part, projectors[1], job.units, job.config.data_term, job.device, resident=False)
-        for slab in cut_slabs([(0, num_rows)], 16, 0, num_rows):
+        for slab in cut_slabs([(0, num_rows)], slab_rows, 0, num_rows):
             density = run.finished(slab.y_start, slab.y_stop, bright).to(job.device)
             total += float(term(density, slab)) * slab.rows / num_rows
     return total if held else None
