@@ -36,8 +36,7 @@ from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
 
 SAMPLE_ROWS = 64
-"""Share of the density of what is bright below which the best single fit counts as empty, the more the less it has: at a signal to noise
-of 1, and at the least and the most noise."""
+"""Rows that the weights are found on, at the most."""
 
 
 class StackRun:
