@@ -12,6 +12,8 @@
     Other people's programs on both halves, where they are installed; only when asked for, they take long (`peers.py`).
 ``default``, ``seed-N``, ``default-halves``, ``average-N``
     ``wedge reconstruct`` with no option; with another seed; with both halves; the mean of N seeds, the default's first.
+``adaptive``
+    ``wedge reconstruct --method adaptive``: without a network.
 ``restored``
     ``wedge restore`` of the FBP of both halves.
 """
@@ -113,6 +115,7 @@ METHODS: dict[str, Callable[["Maker", Path], Told]] = {
     },
     "default": reconstruct,
     "default-halves": halves,
+    "adaptive": lambda maker, out: reconstruct(maker, out, "--method", "adaptive"),
     "restored": restored,
     "average-4": lambda maker, out: average(maker, out, 4),
 }
@@ -142,6 +145,7 @@ def methods_for(case: Case) -> list[str]:
     """Return the methods that suit a case: positivity is wrong for cryo, halves need noise, and peers are to be asked for."""
     unfit = {DEEPDEWEDGE.name, ICECREAM.name} | (set() if case.positive else {"sirt-positive"})
     unfit |= set() if case.halves else {"default-halves", "restored"}
+    unfit |= {"adaptive"} if case.positive else set()
     return [name for name in METHODS if name not in unfit]
 
 

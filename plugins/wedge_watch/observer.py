@@ -207,6 +207,8 @@ def _what(run: RunInfo, stage: str, step: int) -> str:
     method = run.config.get("method")
     if method == "adaptive":
         return f"rows solved so far, of {run.num_steps}"
+    if method == "restore":
+        return "what the network has restored, with what the views show beyond it, of the rows solved so far"
     if method == "stack":
         return "the sum of the stack" if stage.startswith("writing") else f"the fit of the stack under way, at step {step}"
     return f"the field at step {step}"

@@ -46,6 +46,18 @@ def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):
     assert "on 2 devices: cpu, cpu" in two.err
 
 
+def test_two_processes_restore_what_one_restores(wedge, tmp_path):
+    """One of them learns, and both use it."""
+    assert wedge("simulate-spheres", "-o", tmp_path, "--shape", "16", "150", "20", "--num-tilts", "20").code == 0
+    (tmp_path / "quick.toml").write_text("[restore]\nsteps = 5\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
+    options = [tmp_path / "tilts.zarr", "--method", "restore", "--config", tmp_path / "quick.toml"]
+    assert wedge("reconstruct", *options, "-o", tmp_path / "one.zarr").code == 0
+    assert wedge("reconstruct", *options, "-o", tmp_path / "two.zarr", "--devices", "cpu,cpu").code == 0
+    expected, found = array(tmp_path / "one.zarr"), array(tmp_path / "two.zarr")
+    assert np.abs(expected).max() > 0
+    assert np.linalg.norm(found - expected) < 3e-2 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

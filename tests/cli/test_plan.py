@@ -33,6 +33,19 @@ def test_plan_tells_parts_that_add_up_and_leaves_nothing_behind(wedge, tilts, me
     assert sorted(tilts.parent.iterdir()) == before
 
 
+def test_plan_of_a_restored_density_knows_its_steps(wedge, tmp_path):
+    assert wedge("simulate-spheres", "-o", tmp_path, "--shape", "16", "18", "20", "--num-tilts", "20").code == 0
+    (tmp_path / "quick.toml").write_text("[restore]\nsteps = 7\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
+    options = ["--method", "restore", "--config", tmp_path / "quick.toml"]
+    told = json.loads(wedge("plan", tmp_path / "tilts.zarr", *options, "--json").out)
+    assert set(told["parts"]) == {"set-up", "learning", "restoring", "settings", "fit"}
+    assert sum(told["parts"].values()) == pytest.approx(told["seconds"])
+    assert all(seconds > 0 for seconds in told["parts"].values())
+    assert (told["method"], told["steps"], told["rows_at_once"]) == ("restore", 7, 18)
+    assert 0 < told["memory_bytes"] < told["limit_bytes"]
+    assert "[restore]" in wedge("plan", tmp_path / "tilts.zarr", *options).out
+
+
 def test_plan_knows_the_steps_and_the_slabs_of_the_run(wedge, tilts, tmp_path):
     options = ["--tune", "none", "--method", "network", "--passes", "3", "--json"]
     told = json.loads(wedge("plan", tilts, *options).out)

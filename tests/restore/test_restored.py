@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from wedge.errors import DeviceError, InputError
-from wedge.fourier import missing_mask
-from wedge.restore import run
+from wedge.errors import InputError
+from wedge.fit.config import RestoreConfig
+from wedge.fourier import is_missing, missing_mask
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import pair_of
-from wedge.restore.network import REACH, Restorer, applied, slab_bytes
-from wedge.restore.run import require_memory, restored
-from wedge.restore.training import RestoreConfig, _loss, cube_size
+from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
+from wedge.restore.run import Halves, learn, needed_bytes, rows_to_learn_from, voxels_within
+from wedge.restore.training import LEAST_CUBE, Learning, _loss, cube_size
 
 ANGLES = tuple(range(-50, 51, 2))
 SHAPE = (32, 24, 40)  # y, z, x
@@ -49,11 +49,22 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 CONFIG = RestoreConfig(steps=120, cube=16, channels=4)
+QUICK = RestoreConfig(steps=4, cube=16, channels=2)
+
+
+def of(volumes: list[torch.Tensor]) -> Halves:
+    return Halves(tuple(volumes[0].shape), lambda low, high: (volumes[0][low:high], volumes[1][low:high]))  # type: ignore[arg-type]
+
+
+def restored(volumes: list[torch.Tensor], config: RestoreConfig, seed: int = 0, half_precision: bool = False) -> torch.Tensor:
+    halves = of(volumes)
+    made = learn(halves, range(SHAPE[0]), ANGLES, config, seed, half_precision)
+    return torch.cat([density for _, density in made.blocks(halves)])
 
 
 @pytest.fixture(scope="module")
 def found(halves: list[torch.Tensor]) -> torch.Tensor:
-    return restored(halves[0], halves[1], ANGLES, CONFIG)
+    return restored(halves, CONFIG)
 
 
 def missing_part(density: torch.Tensor) -> torch.Tensor:
@@ -69,24 +80,83 @@ def test_noise_goes_and_the_wedge_is_filled(rods: torch.Tensor, halves: list[tor
     assert likeness(missing_part(found), missing_part(rods)) > 0.4 > likeness(missing_part(mean), missing_part(rods)) + 0.3
 
 
-def test_result_follows_the_seed_alone_and_keeps_the_units(halves: list[torch.Tensor], found: torch.Tensor) -> None:
-    again = restored(halves[0], halves[1], ANGLES, CONFIG)
+def test_result_follows_the_seed_alone_and_keeps_the_units(halves: list[torch.Tensor]) -> None:
+    found, again, other = restored(halves, QUICK), restored(halves, QUICK), restored(halves, QUICK, seed=1)
     assert torch.equal(again, found)
-    scaled = restored(4 * halves[0], 4 * halves[1], ANGLES, CONFIG)
+    assert not torch.allclose(other, found, atol=1e-2 * float(found.std()))
+    scaled = restored([4 * half for half in halves], QUICK)
     assert torch.allclose(scaled / 4, found, atol=1e-2 * float(found.std()))
 
 
 def test_offset_stays(halves: list[torch.Tensor]) -> None:
-    quick = RestoreConfig(steps=1, cube=16, channels=2)
-    found, moved = (restored(offset + halves[0], offset + halves[1], ANGLES, quick) for offset in (0.0, 5.0))
+    found, moved = (restored([offset + half for half in halves], QUICK) for offset in (0.0, 5.0))
     assert torch.allclose(moved - 5, found, atol=1e-2 * float(found.std()))
+    assert float(found.mean()) == pytest.approx(float(sum(half.mean() for half in halves)) / 2, abs=0.1 * float(found.std()))
 
 
-def test_steps_are_told(halves: list[torch.Tensor]) -> None:
+def test_half_precision_changes_little(halves: list[torch.Tensor]) -> None:
+    exact, half = restored(halves, QUICK), restored(halves, QUICK, half_precision=True)
+    assert not torch.equal(half, exact)
+    assert torch.allclose(half, exact, atol=0.1 * float(exact.std()))
+
+
+def test_losses_are_in_units_of_the_noise(halves: list[torch.Tensor]) -> None:
     told: list[float] = []
-    restored(halves[0], halves[1], ANGLES, RestoreConfig(steps=5, cube=16, channels=2), told.append)
-    assert len(told) == 5
-    assert all(0.5 < loss < 10 for loss in told), "in units of the noise, which is what a perfect network leaves"
+    learn(of(halves), range(SHAPE[0]), ANGLES, QUICK, 0, False, lambda loss: told.append(float(loss)))
+    assert len(told) == QUICK.steps
+    assert all(0.5 < loss < 10 for loss in told), "which is what a perfect network leaves"
+
+
+def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor]) -> None:
+    """Before and after the missing part was filled anew."""
+    config = RestoreConfig(steps=8, cube=16, channels=2)
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    through = Learning(pair, ANGLES, config, 0, False)
+    states = {}
+    for _ in range(config.steps):
+        states[through.done] = through.state()
+        last = through.step()
+    for done in (1, 5):
+        other = Learning(pair, ANGLES, config, 0, False)
+        other.load(states[done])
+        while other.done < config.steps:
+            found = other.step()
+        assert torch.equal(found, last)
+        assert all(torch.equal(one, same) for one, same in zip(other.network.parameters(), through.network.parameters(), strict=True))
+    with pytest.raises(InputError, match="another network"):
+        Learning(pair, ANGLES, RestoreConfig(cube=16, channels=3), 0, False).load(states[1])
+
+
+def test_blocks_leave_no_seam(halves: list[torch.Tensor]) -> None:
+    """The filter reaches further than its halo, by little."""
+    tall = [torch.cat([half] * 6) for half in halves]
+    made = learn(of(halves), range(SHAPE[0]), ANGLES, QUICK, 0, False)
+    whole = made.rows(of(tall), 0, 192)
+    parts = torch.cat([density for _, density in made.blocks(of(tall))])
+    apart = (parts - whole).abs().amax((1, 2)) / whole.std()
+    assert float(apart.max()) < 0.15
+    assert float((parts - whole).std()) < 2e-2 * float(whole.std())
+
+
+def test_half_turns_are_those_after_which_the_same_is_measured() -> None:
+    """Flipping axes of a volume flips the signs of its frequencies."""
+    kz, kx = torch.meshgrid(*[torch.linspace(-0.5, 0.5, 41)] * 2, indexing="ij")
+    for angles, count in [((-60.0, 0.0, 60.0), 4), ((-30.0, 0.0, 60.0), 2)]:
+        turns = half_turns(angles)
+        assert len(turns) == count
+        for axes in turns:
+            signs = [-1 if axis in axes else 1 for axis in range(3)]
+            assert len(axes) % 2 == 0, "a mirror image is another molecule"
+            assert torch.equal(is_missing(signs[1] * kz, signs[2] * kx, angles), is_missing(kz, kx, angles))
+
+
+def test_mean_over_half_turns_turns_with_the_density() -> None:
+    torch.manual_seed(0)
+    network, density, turns = Restorer(2), torch.randn(12, 16, 20), half_turns((-60, 60))
+    made = applied_all_round(network, density, turns)
+    assert not torch.allclose(applied(network, density), made, atol=1e-3)
+    for axes in turns:
+        assert torch.allclose(applied_all_round(network, density.flip(axes), turns), made.flip(axes), atol=1e-5)
 
 
 def test_slabs_leave_no_seam() -> None:
@@ -102,13 +172,27 @@ def test_memory_of_the_network_is_bounded_by_its_slabs() -> None:
     assert slab_bytes((64, 64, 64), 24) == 2 * slab_bytes((64, 64, 64), 12)
 
 
-def test_thin_and_large_volumes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert cube_size(RestoreConfig(), (64, 30, 64)) == 28
+def test_thin_volumes_are_refused() -> None:
+    assert cube_size(40, (64, 30, 64)) == 28
     with pytest.raises(InputError, match="too thin"):
-        cube_size(RestoreConfig(), (64, 15, 64))
-    monkeypatch.setattr(run, "available_memory_bytes", lambda: 10**6)
-    with pytest.raises(DeviceError, match="GiB"):
-        require_memory((64, 64, 64), 12, CPU)
+        cube_size(40, (64, 15, 64))
+
+
+def test_rows_learned_from_are_where_halves_have_something_in_common_and_fit_into_memory() -> None:
+    shape = (128, 16, 16)
+    volumes = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    for volume in volumes:
+        volume[90:110] += 3 * torch.randn(20, 16, 16, generator=torch.Generator().manual_seed(3))
+    rows = rows_to_learn_from(of(volumes), 20 * 16 * 16)
+    assert len(rows) == 20
+    assert 85 < rows.start < 95
+    assert rows_to_learn_from(of(volumes), 10**9) == range(128)
+    assert len(rows_to_learn_from(of(volumes), 1)) == LEAST_CUBE
+    whole = needed_bytes(shape, 128, 12)
+    assert voxels_within(shape, 12, whole) == 128 * 256
+    fewer = voxels_within((4096, 64, 64), 12, needed_bytes((4096, 64, 64), 256, 12))
+    assert 0 < fewer <= 256 * 64 * 64
+    assert voxels_within(shape, 12, 10**6) == 0
 
 
 def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def show_forecast(found: tuple[Forecast, torch.device], *, as_json: bool) -> None:
     """Print what a fit is expected to take."""
     forecast, device = found
-    rows = "blocks" if forecast.method == "adaptive" else "slabs"
+    rows = "blocks" if forecast.method in ("adaptive", "restore") else "slabs"
     parts = ", ".join(f"{name} {_duration(seconds)}" for name, seconds in forecast.seconds.items())
     of = f"{forecast.memory_bytes / 2**30:.2f} of {forecast.limit_bytes / 2**30:.2f} GiB"
     lines = [
@@ -23,7 +23,9 @@ def show_forecast(found: tuple[Forecast, torch.device], *, as_json: bool) -> Non
         f"time    about {_duration(forecast.total_seconds)}: {parts}",
         f"memory  about {of}, {rows} of {forecast.rows_at_once} rows",
     ]
-    if forecast.method != "adaptive":
+    if forecast.method == "restore":
+        lines.append("less time by --quality fast or fewer steps (--config, [restore]), less memory by a smaller --max-memory")
+    elif forecast.method != "adaptive":
         lines.append("less time by --quality fast or fewer --passes, less memory by a smaller --max-memory")
     told = {
         "method": forecast.method,

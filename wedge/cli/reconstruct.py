@@ -67,7 +67,7 @@ def command(
     positivity: Annotated[str | None, typer.Option("--positivity", metavar="auto|on|off", help="Whether density is positive.")] = None,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="auto|network|stack|adaptive", help="Kind of field; auto: by sign of density and noise."),
+        typer.Option("--method", metavar="auto|network|stack|adaptive|restore", help="Kind of field; auto: by sign of density and noise."),
     ] = None,
     tune: Annotated[
         str | None, typer.Option("--tune", metavar="NAME,...|none", help="Settings that held-out views choose; what you give is kept.")
@@ -127,7 +127,7 @@ def command(
             "positivity": positivity, "hold_out": hold_out, "hold_out_views": _held_out(hold_out_views), "precision": precision,
             "method": method, "tune": _tune(tune), "blur_voxels": blur,
             "margin": _count("--margin", margin, "voxels"), "perturbation": perturbation, "refine_alignment": refine_alignment,
-            "adaptive": {"strength": strength} if strength is not None else None,
+            **({"adaptive": {"strength": strength}, "restore": {"strength": strength}} if strength is not None else {}),
         },
         data_term={"loss": loss, "weighting": weighting, "rolloff": rolloff},
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wedge.cli.common import DeviceOption, JsonOption, OverwriteOption, emit, progress, resolve_device, say
+from wedge.cli.common import DeviceOption, JsonOption, MaxMemoryOption, OverwriteOption, emit, progress, resolve_device, say
 from wedge.cli.reading import VoxelSizeOption
 from wedge.errors import InputError, UsageError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from wedge.data import Volume
+    from wedge.restore.run import Halves
 
 
 def command(
@@ -32,6 +33,7 @@ def command(
     ] = None,
     voxel_size: VoxelSizeOption = None,
     device: DeviceOption = "auto",
+    max_memory: MaxMemoryOption = None,
     overwrite: OverwriteOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -39,41 +41,80 @@ def command(
 
     Halves are filtered backprojections, as wedge fbp --halves or any other program writes them.
     """
-    from dataclasses import asdict
-
     from wedge import formats
     from wedge.average import check_alike
+    from wedge.fit.config import RestoreConfig
     from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock
-    from wedge.restore.run import require_memory, restored, write
-    from wedge.restore.training import RestoreConfig, cube_size
+    from wedge.restore.network import half_precision_pays
+    from wedge.restore.run import Halves, learn, rows_to_learn_from
+    from wedge.restore.training import cube_size
 
     clock = RunClock()
     if first.resolve() == second.resolve():
         raise UsageError(f"both halves are one path: {first}; give two independent halves")
     refuse_same(output, first, second)
     refuse_existing(output, overwrite=overwrite)
-    halves = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in (first, second)]
-    shape, voxel = check_alike(halves)
-    angles = _angles(halves, tilt_range)
+    volumes = [formats.open_volume(path, voxel_size_angstrom=voxel_size) for path in (first, second)]
+    shape, voxel = check_alike(volumes)
+    angles = _angles(volumes, tilt_range)
     target = resolve_device(device)
-    config = RestoreConfig(steps=steps, cube=cube, channels=channels, seed=seed)
-    size = cube_size(config, shape)
+    config = RestoreConfig(steps=steps, cube=cube, channels=channels)
+    size = cube_size(cube, shape)
     if size < cube:
         say(f"cubes of {size} voxels: the volume's shortest side holds no larger ones")
-    require_memory(shape, channels, target)
+
+    def read(y_start: int, y_stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        one, other = (_read(volume, y_start, y_stop, target) for volume in volumes)
+        return one, other
+
+    halves = Halves((shape[1], shape[0], shape[2]), read)
+    rows = rows_to_learn_from(halves, _voxels_within_memory(halves, channels, target, max_memory))
+    if len(rows) < shape[1]:
+        say(f"learning from rows {rows.start} to {rows.stop - 1} of {shape[1]}")
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
-        blocks = [_read(volume, target) for volume in halves]
+        half = half_precision_pays(target)
         with progress("learning", steps) as advance:
-            found = restored(blocks[0], blocks[1], angles, config, lambda loss: advance(1, f"loss {loss:.4g}"))
-        write(found, writer)
-        settings = asdict(config) | {"cube": size}
+            made = learn(halves, rows, angles, config, seed, half, lambda loss: advance(1, f"loss {float(loss):.4g}"))
+        for block, density in made.blocks(halves):
+            writer.write_rows(block.start, density.cpu())
+        settings = config.model_dump(include={"steps", "channels", "batch", "learning_rate"}) | {
+            "cube": size,
+            "seed": seed,
+            "precision": "bfloat16" if half else "float32",
+        }
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
     cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
     emit({"output": output, **settings, **cost}, as_json=json, text=str(output))
+
+
+def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, max_memory: str | None) -> int:
+    """Return how many voxels are learned from at the most.
+
+    Raises
+    ------
+    DeviceError
+        If there is too little memory.
+    """
+    from wedge.errors import DeviceError
+    from wedge.fit.memory import memory_limit
+    from wedge.provenance import resident_bytes
+    from wedge.restore.run import needed_bytes, voxels_within
+    from wedge.restore.training import LEAST_CUBE
+    from wedge.slabs import parse_memory
+
+    limit = memory_limit(device, parse_memory(max_memory) if max_memory else None)
+    free = limit - (resident_bytes() if device.type == "cpu" else 0)
+    if not (found := voxels_within(halves.shape, channels, free)):
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels) + limit - free
+        raise DeviceError(
+            f"restoring slices of {halves.shape[1]} x {halves.shape[2]} voxels takes {needed / 2**30:.1f} GiB on {device}, and "
+            f"{limit / 2**30:.1f} are allowed: allow more (--max-memory), or make halves of averaged voxels (wedge fbp --bin)"
+        )
+    return found
 
 
 def _angles(halves: list[Volume], tilt_range: tuple[float, float] | None) -> tuple[float, ...]:
@@ -88,14 +129,13 @@ def _angles(halves: list[Volume], tilt_range: tuple[float, float] | None) -> tup
     return tuple(sorted({angle for volume in halves for angle in volume.tilt_angles_deg or ()}))
 
 
-def _read(volume: Volume, device: torch.device) -> torch.Tensor:
-    """Return a volume as ``(y, z, x)`` float32, nothing in it missing."""
+def _read(volume: Volume, y_start: int, y_stop: int, device: torch.device) -> torch.Tensor:
+    """Return rows of a volume as ``(y, z, x)`` float32, nothing in them missing."""
     import torch
 
     from wedge.intensity import refuse_not_finite
     from wedge.slabs import read_slices
 
-    rows = volume.array.shape[1]
-    block = read_slices(volume, 0, rows)
-    refuse_not_finite(block, volume.name, range(rows))
+    block = read_slices(volume, y_start, y_stop)
+    refuse_not_finite(block, volume.name, range(y_start, y_stop))
     return torch.from_numpy(block).to(device)

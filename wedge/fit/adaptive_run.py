@@ -14,6 +14,7 @@ from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
 from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
 from wedge.fit.halves import Halves
+from wedge.fit.known import Known
 from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
@@ -44,6 +45,9 @@ class AdaptiveRun:
         Both halves of them, whose difference shows the noise; or None.
     normalization
         Its offset is taken from the views; the scale plays no part.
+    known
+        Density that the field departs from: what is measured and solved is what the views show beyond it. Its strength is as told, for
+        views that it was made from would not choose one.
     """
 
     def __init__(
@@ -54,8 +58,9 @@ class AdaptiveRun:
         config: FitConfig,
         normalization: Normalization,
         device: torch.device,
+        known: Known | None = None,
     ) -> None:
-        self._tilts, self._halves, self._config, self._device = tilts, halves, config, device
+        self._tilts, self._halves, self._config, self._device, self._known = tilts, halves, config, device, known
         self._plugins, self._offset = plugins, normalization.offset
         self._geometry = tilts.geometry
         total = tilts.geometry.detector_shape[0]
@@ -65,7 +70,8 @@ class AdaptiveRun:
         self._at_once = RowsAtOnce(total, _FEWER_AT_ONCE)
 
     def _read(self, series: TiltSeries, rows: range) -> np.ndarray:
-        return read_sinograms(series, rows.start, rows.stop).astype(np.float64) - self._offset
+        beyond = read_sinograms(series, rows.start, rows.stop).astype(np.float64) - self._offset
+        return beyond if self._known is None else beyond - self._known.views(rows)
 
     def _weights(self, series: TiltSeries, rows: range) -> torch.Tensor | None:
         weights = read_weights(series, rows.start, rows.stop)
@@ -82,7 +88,7 @@ class AdaptiveRun:
     ) -> tuple[AdaptiveConfig, dict[str, Any]]:
         """Choose the strength on views that trials do not see, if ``config.tune`` names it; ``on_trial`` as in `tune_network`."""
         judges = views_to_judge_by(self._geometry.tilt_angles_deg)
-        if "strength" not in self._config.tune or not judges:
+        if "strength" not in self._config.tune or not judges or self._known is not None:
             return self._config.adaptive, {}
         return self._on_sample(lambda rows: self._choose(judges, rows, go_on, on_trial))
 
@@ -221,6 +227,8 @@ class AdaptiveRun:
     ) -> torch.Tensor:
         """Return the density of rows, ``(y, z, x)``, solved together with their halo; in smaller blocks where memory runs out.
 
+        What was known is part of it.
+
         What ``looker`` returns for the rows that are solved at once gets their density after each round.
         """
         total = self._geometry.detector_shape[0]
@@ -228,9 +236,10 @@ class AdaptiveRun:
         def solved(rows: range) -> torch.Tensor:
             wide = range(max(0, rows.start - HALO_ROWS), min(total, rows.stop + HALO_ROWS))
             mine, look = slice(rows.start - wide.start, rows.stop - wide.start), looker(rows)
-            density = self._solve(wide, config, projector, go_on, lambda done, density: look(done, density[mine]), perturbed=True)
+            known = 0 if self._known is None else self._known.density(rows)
+            density = self._solve(wide, config, projector, go_on, lambda done, density: look(done, density[mine] + known), perturbed=True)
             # A part of a block is not kept on a device that is full.
-            return density[mine] if rows == whole else density[mine].cpu()
+            return density[mine] + known if rows == whole else (density[mine] + known).cpu()
 
         whole = rows
         return torch.cat([density for _, density in self._at_once.pieces(whole, solved)]).to(self._device)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from wedge.errors import InterruptedRunError, TerminatedError, WedgeError
+from wedge.errors import InterruptedRunError, StoppedError, TerminatedError, WedgeError
 from wedge.fit import team
 from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
 from wedge.fit.batches import cut_slabs
@@ -18,6 +18,7 @@ from wedge.fit.build import build_projectors, close_projectors
 from wedge.fit.config import AdaptiveConfig
 from wedge.fit.data_term import DataTerm
 from wedge.fit.job import Job, Reconstruction
+from wedge.fit.known import Known
 from wedge.fit.loop import StopRequest
 from wedge.fit.solved_rows import SolvedRows
 from wedge.output import Writer
@@ -60,17 +61,22 @@ def reconstruct_adaptive(
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
+    known: Known | None = None,
 ) -> Reconstruction:
-    """Write the adaptive field of a series; see `wedge.fit.adaptive`."""
+    """Write the adaptive field of a series; see `wedge.fit.adaptive`.
+
+    With ``known`` density, for which ``job`` is started and its noise is chosen already, the field departs from that.
+    """
     started = time.monotonic()
 
     def go_on() -> bool:
         return stop.reason is None
 
-    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
-    say(f"signal to noise in the views about {run.spectrum.signal_to_noise:.3g}")
+    run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device, known)
+    say(f"signal to noise in {'the views' if known is None else 'what the network leaves'} about {run.spectrum.signal_to_noise:.3g}")
     settings, chosen = run.choose(go_on, lambda done, usual: job.observers.stage("trials that choose the strength", done, usual))
-    chosen = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5} | chosen
+    measured = {"signal_to_noise": run.spectrum.signal_to_noise, "noise_std": run.spectrum.noise_variance**0.5}
+    chosen = (measured if known is None else job.chosen | {"left_signal_to_noise": run.spectrum.signal_to_noise}) | chosen
     if "strength" in chosen:
         say(f"chosen on held-out views: strength {settings.strength:g} ({len(chosen['trials'])} trials)")
     projector, taken = operator_bytes(job.plugins, job.wide.geometry, job.device)
@@ -82,12 +88,13 @@ def reconstruct_adaptive(
         say(f"adaptive field: blocks of {block_rows} y-rows, {settings.rounds} rounds of {settings.iterations} iterations, on {job.device}")
         job.observers.stage("finding the local scales", 0, 0)
         run.calibrate(settings, projector, go_on)
-        job.observers.start(job.run_info(run_dir, num_rows, 0, job.config.model_copy(update={"adaptive": settings})))
+        if known is None:
+            job.observers.start(job.run_info(run_dir, num_rows, 0, job.config.model_copy(update={"adaptive": settings})))
         error = _solve_blocks(job, run, writer, block_rows, settings, projector, go_on, on_progress)
     finally:
         projector.close()
     if stop.reason is not None:
-        raise _stopped(stop.reason)
+        raise _stopped(stop.reason, run_dir if known is not None else None)
     config = job.config.model_copy(update={"adaptive": settings, "tune": ()})
     plan = {"block_rows": min(block_rows, run.rows_at_once)}
     told = error if job.held_out is not None else None
@@ -95,7 +102,10 @@ def reconstruct_adaptive(
     return Reconstruction(config, job.units, plan, steps, time.monotonic() - started, {}, told, False, chosen)
 
 
-def _stopped(reason: str) -> WedgeError:
+def _stopped(reason: str, kept_in: Path | None) -> WedgeError:
+    if kept_in is not None:
+        message = f"stopped by {reason}; what the network has learned is kept in {kept_in}: continue with --resume"
+        return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
     message = f"stopped by {reason}; the adaptive field keeps no checkpoint: run it again with --overwrite"
     return InterruptedRunError(message) if reason == "SIGINT" else TerminatedError(message)
 

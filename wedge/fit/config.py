@@ -52,9 +52,9 @@ class DataTermConfig(_Frozen):
     rolloff: float | None = Field(default=None, gt=0, description="cycles per pixel")
 
 
-Tunable = Literal["blur_voxels", "regularizer", "weighting", "steps", "oversampling", "strength", "stack"]
+Tunable = Literal["blur_voxels", "regularizer", "weighting", "steps", "oversampling", "strength", "stack", "restore"]
 """What the data can choose; ``regularizer`` is the weight of the first one, ``steps`` are ``batch_rows`` and ``learning_rate``, ``stack``
-is whether one fit is enough."""
+is whether one fit is enough, ``restore`` whether a network learns from halves of the views first."""
 
 
 class AdaptiveConfig(_Frozen):
@@ -71,11 +71,35 @@ class AdaptiveConfig(_Frozen):
     floor: float = Field(default=0.05, ge=0, le=1, description="strength of empty places, as a fraction of the root mean square")
 
 
+class RestoreConfig(_Frozen):
+    """What halves of a specimen teach a network, see `wedge.restore`, and what the views add to it.
+
+    ``cube`` is the edge in voxels of what the network sees at once: about two particles. ``strength``, ``rounds``, ``iterations`` and
+    ``floor`` are those of the adaptive field of what the views show and the network does not, see `AdaptiveConfig`.
+    """
+
+    steps: int = Field(default=600, ge=1, le=10**6)
+    cube: int = Field(default=40, ge=16, le=256)
+    channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")
+    batch: int = Field(default=2, ge=1, le=1024, description="cubes of a step")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    strength: float = Field(default=4.0, gt=0)
+    rounds: int = Field(default=4, ge=1, le=100)
+    iterations: int = Field(default=30, ge=1, le=1000)
+    floor: float = Field(default=0.3, ge=0, le=1)
+
+    def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
+        """Return the adaptive field of what the network leaves, in all else like another one."""
+        names = ("strength", "rounds", "iterations", "floor")
+        return adaptive.model_copy(update={name: getattr(self, name) for name in names})
+
+
 class FitConfig(_Frozen):
     """A whole fit.
 
-    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; ``stack``, see `wedge.fit.stack_run`; or ``auto``:
-    adaptive where density has both signs, a stack where it has one and the views are noisy, a network otherwise.
+    ``method`` is the kind of field: ``network``; ``adaptive``, see `AdaptiveConfig`; ``stack``, see `wedge.fit.stack_run`; ``restore``, see
+    `wedge.fit.restore_run`; or ``auto``: where density has both signs, restore, adaptive where there are too few views or voxels to learn
+    from; where it has one, a stack in noise and a network without.
     ``tune`` names the settings that held-out views choose before the fit, see `wedge.fit.tuning`. ``blur_voxels`` is the standard deviation
     of a Gaussian that bounds the detail of the field. ``margin`` is how many voxels the field goes on beyond the volume on either side in
     x, ``auto``: as far as the tilted rays reach, where they carry density that the volume cannot explain. ``perturbation`` is the share of
@@ -90,13 +114,14 @@ class FitConfig(_Frozen):
     ``oversampling`` points per voxel along z and x; the result is the mean over each voxel.
     """
 
-    method: Literal["auto", "network", "adaptive", "stack"] = "network"
+    method: Literal["auto", "network", "adaptive", "stack", "restore"] = "network"
     tune: tuple[Tunable, ...] = ()
     network: ComponentChoice
     projector: ComponentChoice
     regularizers: tuple[RegularizerChoice, ...] = ()
     data_term: DataTermConfig = DataTermConfig()
     adaptive: AdaptiveConfig = AdaptiveConfig()
+    restore: RestoreConfig = RestoreConfig()
     blur_voxels: float = Field(default=0.0, ge=0, le=8)
     margin: Literal["auto"] | int = 0
     perturbation: float = Field(default=0.0, ge=0, le=1)

@@ -1,7 +1,7 @@
 """How long a fit will take and how much memory, told before it begins, from a few steps on this device."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from wedge.fit.job import Job
 from wedge.fit.members import members_for, widest
 from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
+from wedge.fit.restore_costs import restore_costs
 from wedge.fit.stack import knots
 from wedge.fit.stack_run import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
@@ -78,8 +79,10 @@ def forecast(job: Job, setup_seconds: float = 0.0, spread: bool = False) -> Fore
     started = peak_memory_bytes() if job.device.type == "cpu" else 0
     if job.config.method == "stack":
         found = _of_stack(job, spread)
+    elif job.config.method == "restore":
+        found = _of_restore(job)
     else:
-        found = _of_adaptive(job) if job.config.method == "adaptive" else _of_network(job)
+        found = _of_adaptive(job, _STRENGTHS_TRIED) if job.config.method == "adaptive" else _of_network(job)
     seconds = {"set-up": setup_seconds} | found.seconds
     return Forecast(found.method, seconds, max(found.memory_bytes, started), job.limit, found.rows_at_once, found.details)
 
@@ -193,7 +196,7 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     return Forecast("stack", seconds, memory, job.limit, plan.slab_rows, {"fits": len(members)})
 
 
-def _of_adaptive(job: Job) -> Forecast:
+def _of_adaptive(job: Job, strengths_tried: int) -> Forecast:
     run = AdaptiveRun(job.wide, job.halves, job.plugins, job.config, job.units, job.device)
     num_rows = job.wide.geometry.volume_shape[1]
     config = job.config.adaptive
@@ -210,7 +213,15 @@ def _of_adaptive(job: Job) -> Forecast:
     solved = config.rounds * (timed[1] + each * (config.iterations - _FEW)) / rows  # seconds of a row
     blocks = slab_ranges(num_rows, block_rows)
     halo = 2 * HALO_ROWS * (len(blocks) - 1)
-    trials = _STRENGTHS_TRIED if "strength" in job.config.tune else 0
+    trials = strengths_tried if "strength" in job.config.tune else 0
     seconds = {"settings": solved * rows * (trials + 1), "fit": solved * (num_rows + halo)}
     memory = base + run.row_bytes * (min(block_rows + 2 * HALO_ROWS, num_rows) + PAD)
     return Forecast("adaptive", seconds, memory, job.limit, block_rows, {"rounds": config.rounds, "iterations": config.iterations})
+
+
+def _of_restore(job: Job) -> Forecast:
+    seconds, memory, details = restore_costs(job)
+    adaptive = job.config.restore.beyond(job.config.adaptive)
+    beyond = _of_adaptive(replace(job, config=job.config.model_copy(update={"adaptive": adaptive})), strengths_tried=0)
+    memory = max(memory, beyond.memory_bytes)
+    return Forecast("restore", seconds | beyond.seconds, memory, job.limit, beyond.rows_at_once, details | beyond.details)

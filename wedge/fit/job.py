@@ -51,7 +51,10 @@ class Reconstruction:
 
 @dataclass
 class Job:
-    """A series with all that is known of its fit before it begins; ``tilts`` and ``halves`` are without the views in ``held_out``."""
+    """A series with all that is known of its fit before it begins; ``tilts`` and ``halves`` are without the views in ``held_out``.
+
+    ``steps_before`` counts what observers have been told of another part of the work.
+    """
 
     tilts: TiltSeries
     halves: Halves | None
@@ -64,6 +67,7 @@ class Job:
     chosen: dict[str, Any] = field(default_factory=dict)
     noise_std: float = 0.0
     held_out: TiltSeries | None = None
+    steps_before: int = 0
     observers: ObserverGroup = field(default_factory=lambda: ObserverGroup({}))
 
     def run_info(self, run_dir: Path, num_steps: int, first_step: int, config: FitConfig) -> RunInfo:

@@ -18,6 +18,7 @@ from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
 from wedge.fit.model import record_of
 from wedge.fit.observers import ObserverGroup
+from wedge.fit.restore_run import reconstruct_restored
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_run import reconstruct_stack
 from wedge.fit.tuning import tune_network
@@ -154,6 +155,11 @@ def _reconstruct(
         return reconstruct_stack(
             job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress
         )
+    if job.config.method == "restore":
+        return reconstruct_restored(
+            job, writer, saved, run_dir, stop_now=stop_now, stop=stop, checkpoint_seconds=checkpoint_seconds, say=say,
+            on_progress=on_progress,
+        )  # fmt: skip
     if saved is None and settled is None:
         _tune(job, stop, say)
         if stop.reason is not None and team.size() > 1:

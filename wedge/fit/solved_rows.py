@@ -20,7 +20,7 @@ class SolvedRows:
     """
 
     def __init__(self, job: Job, shape: tuple[int, int, int]) -> None:
-        self._job, self._num_rows, self._done = job, shape[1], 0
+        self._job, self._num_rows, self._done = job, shape[1], job.steps_before
         self._watched = len(job.observers) > 0 and team.leads()
         # Points are voxels of the volume: its own distance, rounded up.
         self._every = math.ceil(preview_spacing(shape))
@@ -43,7 +43,7 @@ class SolvedRows:
         if not self._watched:
             return
         self._place(rows, block)
-        self._done = rows.stop
+        self._done = self._job.steps_before + rows.stop
         self._job.observers.step(self._done, scalars)
         self._job.observers.preview(self._done, self._previews(rows, block))
         self._offer(rows, block)

@@ -1,24 +1,32 @@
 """Two half volumes as a network sees them: in common units, with what is known of their noise, and what was measured at all."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
 from wedge.errors import InputError
+from wedge.fit.adaptive import smoothed
 from wedge.fourier import frequency_grid, is_missing
 
 SHELLS = 24
 LOWEST = 0.04
 """Cycles per voxel below which nothing is learned: there halves agree on errors too, of backgrounds and of what lies beyond the box."""
-_LEAST_SIGNAL = 0.02  # of the power of a shell
+COARSE_VOXELS = math.sqrt(math.log(2) / 2) / math.pi / LOWEST
+"""Standard deviation of the Gaussian that leaves half of what has that frequency."""
+COARSE_ROWS = math.ceil(3 * COARSE_VOXELS)
+"""How far it reaches."""
+PAD = 32
+"""Voxels by which the box of the filter is longer at either face than what it filters: further it reaches by next to nothing."""
 _SURE = 6.0  # standard deviations of a correlation by chance
 _LEAST_NOISE = 1e-3  # of the noise of the noisiest shell
 
 
-def radius(shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+def radius(shape: Sequence[int], device: torch.device) -> torch.Tensor:
     """Return the frequency in cycles per voxel of every point of ``rfftn``'s layout."""
-    grid = frequency_grid(shape, real=True, device=device)
+    grid = frequency_grid(tuple(shape), real=True, device=device)
     return torch.stack(torch.broadcast_tensors(*(axis.square() for axis in grid))).sum(0).sqrt()
 
 
@@ -27,30 +35,68 @@ def shell_of(frequency: torch.Tensor) -> torch.Tensor:
     return (frequency / 0.5 * SHELLS).long().clamp_max(SHELLS - 1)
 
 
+def coarse(density: torch.Tensor) -> torch.Tensor:
+    """Return the part of a density ``(y, z, x)`` that is too coarse to be learned."""
+    return smoothed(density, COARSE_VOXELS)
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is common to all of two halves, wherever a part of them is cut out.
+
+    Parameters
+    ----------
+    means
+        Of each half.
+    scale
+        ``density = mean + scale * value``.
+    share
+        ``(shell,)`` part of a half's power that the other one shares.
+    noise
+        ``(shell,)`` power of a half's noise, in that of white noise with a variance of 1.
+    """
+
+    means: tuple[float, float]
+    scale: float
+    share: torch.Tensor
+    noise: torch.Tensor
+
+    @property
+    def mean(self) -> float:
+        """Mean of both halves."""
+        return sum(self.means) / 2
+
+    def filtered(self, half: torch.Tensor, which: int) -> torch.Tensor:
+        """Return density ``(y, z, x)`` of one half in these units, less its noise, shell by shell."""
+        padded = functional.pad((half - self.means[which])[None, None] / self.scale, [PAD] * 6, mode="replicate")[0, 0]
+        # Between the shells' middles, so that the filter has a short reach.
+        place = (radius(padded.shape, half.device) / 0.5 * SHELLS - 0.5).clamp(0, SHELLS - 1)
+        low = place.floor().long()
+        share = torch.lerp(self.share[low], self.share[(low + 1).clamp_max(SHELLS - 1)], place - low)
+        made = torch.fft.irfftn(torch.fft.rfftn(padded) * share, s=padded.shape)
+        return made[tuple(slice(PAD, PAD + count) for count in half.shape)].contiguous()
+
+
 @dataclass(frozen=True)
 class Pair:
-    """Two halves of one density, ``(y, z, x)`` float32, less their mean and divided by their scale.
+    """Two halves of one density, ``(y, z, x)`` float32.
 
     Parameters
     ----------
     halves
-        As they are: what the network is to give of the other one.
+        In common units: what the network is to give of the other one.
     filtered
-        Less their noise, shell by shell: what it is given.
+        Less their noise: what it is given.
     measured
         Frequencies that views have seen, in ``rfftn``'s layout.
-    noise
-        ``(shell,)`` power of a half's noise there, in that of white noise with a variance of 1.
-    mean, scale
-        ``density = mean + scale * value``.
+    units
+        Common to both.
     """
 
     halves: tuple[torch.Tensor, torch.Tensor]
     filtered: tuple[torch.Tensor, torch.Tensor]
     measured: torch.Tensor
-    noise: torch.Tensor
-    mean: float
-    scale: float
+    units: Units
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:
@@ -61,10 +107,10 @@ def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence
     InputError
         If they have nothing in common, or are the same.
     """
-    mean = float((first.mean() + second.mean()) / 2)
-    halves = first - first.mean(), second - second.mean()
+    means = float(first.mean()), float(second.mean())
+    halves = first - means[0], second - means[1]
     _, kz, kx = frequency_grid(tuple(first.shape), real=True, device=first.device)
-    frequency = radius(tuple(first.shape), first.device)
+    frequency = radius(first.shape, first.device)
     measured = ~is_missing(kz, kx, tilt_angles_deg).expand(frequency.shape)
     shells = shell_of(frequency)
     counts = torch.bincount(shells[measured], minlength=SHELLS).clamp_min(1)
@@ -76,20 +122,15 @@ def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence
     spectra = [torch.fft.rfftn(half) for half in halves]
     common = mean_of((spectra[0] * spectra[1].conj()).real)
     power = mean_of((spectra[0].abs().square() + spectra[1].abs().square()) / 2)
+    del spectra
     if bool((power - common <= 1e-6 * power).all()):
         raise InputError("both halves are the same: nothing tells signal from noise; give two independent halves")
     alike = common / power.clamp_min(1e-30)
     if float((alike * counts.sqrt()).max()) < _SURE:
         raise InputError("the halves have nothing in common at any frequency: are they of one specimen, in one position?")
-    share = alike.clamp(_LEAST_SIGNAL, 1)[shells]
-    filtered = [torch.fft.irfftn(spectrum * share, s=first.shape) for spectrum in spectra]
+    plain = Units(means, 1.0, alike.clamp(0, 1), torch.zeros_like(alike))
+    filtered = plain.filtered(first, 0), plain.filtered(second, 1)
     scale = float((filtered[0].std() + filtered[1].std()) / 2)
     noise = (power - common) / scale**2
-    return Pair(
-        (halves[0] / scale, halves[1] / scale),
-        (filtered[0] / scale, filtered[1] / scale),
-        measured,
-        noise.clamp_min(_LEAST_NOISE * float(noise.max())),
-        mean,
-        scale,
-    )
+    units = Units(means, scale, plain.share, noise.clamp_min(_LEAST_NOISE * float(noise.max())))
+    return Pair((halves[0] / scale, halves[1] / scale), (filtered[0] / scale, filtered[1] / scale), measured, units)

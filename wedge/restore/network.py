@@ -20,28 +20,51 @@ class _Two(nn.Sequential):
 
 
 class Restorer(nn.Module):
-    """Adds to a density ``(n, 1, y, z, x)`` what it lacks and takes away what is too much; sides are multiples of `COARSEST`."""
+    """Adds to a density ``(n, 1, y, z, x)`` what it lacks and takes away what is too much; sides are multiples of `COARSEST`.
 
-    def __init__(self, channels: int) -> None:
+    With ``half_precision``, layers compute in bfloat16.
+    """
+
+    def __init__(self, channels: int, half_precision: bool = False) -> None:
         super().__init__()
+        self.half_precision = half_precision
         self.fine, self.middle, self.coarse = _Two(1, channels), _Two(channels, 2 * channels), _Two(2 * channels, 4 * channels)
         self.to_middle, self.from_middle = nn.Conv3d(4 * channels, 2 * channels, 1), _Two(4 * channels, 2 * channels)
         self.to_fine, self.from_fine = nn.Conv3d(2 * channels, channels, 1), _Two(2 * channels, channels)
         self.last = nn.Conv3d(channels, 1, 1)
+        # Channels beside one another are what convolutions of few of them are fastest with.
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, density: torch.Tensor) -> torch.Tensor:
         """Return the restored density, of the same shape."""
+        # A copy: with a single channel any layout is taken for this one, and convolutions would change it back and forth.
+        given = density.clone(memory_format=torch.channels_last_3d)
+        with torch.autocast(density.device.type, torch.bfloat16, enabled=self.half_precision):
+            added = self._added(given)
+        return density + added.float()
+
+    def _added(self, density: torch.Tensor) -> torch.Tensor:
         fine = self.fine(density)
         middle = self.middle(functional.avg_pool3d(fine, 2))
         coarse = self.coarse(functional.avg_pool3d(middle, 2))
         middle = self.from_middle(torch.cat([functional.interpolate(self.to_middle(coarse), scale_factor=2), middle], 1))
         fine = self.from_fine(torch.cat([functional.interpolate(self.to_fine(middle), scale_factor=2), fine], 1))
         added: torch.Tensor = self.last(fine)
-        return density + added
+        return added
+
+
+def half_precision_pays(device: torch.device) -> bool:
+    """Return whether convolutions in bfloat16 are faster than in float32, and not only smaller."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Torch has no public word for what a processor can do beside its vectors' length.
+    asked = [getattr(torch.cpu, name, None) for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")]
+    return any(bool(ask()) for ask in asked if ask is not None)
 
 
 _AT_ONCE = 2**20  # voxels of a slab, halos not counted
 _ARRAYS = 10  # of all channels that a forward pass holds at once
+_ALIKE_DEG = 6.0  # between the outermost views of either side
 
 
 def slab_rows(num_z: int, num_x: int, voxels_at_once: int = _AT_ONCE) -> int:
@@ -71,3 +94,20 @@ def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int = _AT_
         found.append(network(padded[:, :, low:high])[0, 0, start - low : stop - low])
     margin = COARSEST * 2
     return torch.cat(found)[margin : margin + rows, margin : margin + num_z, margin : margin + num_x]
+
+
+def half_turns(tilt_angles_deg: Sequence[float]) -> list[tuple[int, ...]]:
+    """Return the axes ``(y, z, x)`` to be flipped for each half turn after which views would have measured the same frequencies.
+
+    About the tilt axis that is always so, about the others where views are tilted to both sides alike.
+    """
+    alike = abs(min(tilt_angles_deg) + max(tilt_angles_deg)) <= _ALIKE_DEG
+    return [(), (1, 2), *([(0, 1), (0, 2)] if alike else [])]
+
+
+def applied_all_round(network: Restorer, density: torch.Tensor, turns: Sequence[tuple[int, ...]]) -> torch.Tensor:
+    """Return the mean of what a network makes of a density ``(y, z, x)`` in several positions, see `half_turns`."""
+    made = torch.zeros_like(density)
+    for axes in turns:
+        made += applied(network, density.flip(axes)).flip(axes)
+    return made / len(turns)

@@ -1,54 +1,141 @@
-"""Restoring a whole tomogram from its two halves."""
+"""Restoring whole tomograms from their two halves: learning on some rows, and applying what was learned block by block."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
-from wedge.errors import DeviceError
-from wedge.output import Writer
-from wedge.restore.halves import pair_of
-from wedge.restore.network import applied, slab_bytes
-from wedge.restore.training import RestoreConfig, trained
-from wedge.slabs import available_memory_bytes, chunk_rows, slab_ranges
+from wedge.fit.config import RestoreConfig
+from wedge.restore.halves import COARSE_ROWS, PAD, Pair, Units, coarse, pair_of
+from wedge.restore.network import REACH, Restorer, applied_all_round, half_turns, slab_bytes
+from wedge.restore.training import LEAST_CUBE, Learning
+from wedge.slabs import slab_ranges
 
-_COPIES = 20  # arrays of the volume's size that are held at once, spectra included
+LEARNED_VOXELS = 2**25
+"""Of the rows that a network learns from, at the most."""
+BLOCK_ROWS = 128
+"""y-rows that are restored at once: always the same, so that the result does not depend on memory."""
+_HALO_ROWS = REACH + 24  # what the network and the filter look at
+_CANDIDATES = 16
+_COPIES = 20  # arrays of the learned rows that are held at once, spectra included
 
 
-def require_memory(shape: Sequence[int], channels: int, device: torch.device) -> None:
-    """Refuse volumes ``(z, y, x)`` that do not fit, with what a network of some channels takes.
+@dataclass(frozen=True)
+class Halves:
+    """Two halves of one density by rows: ``read(y_start, y_stop)`` gives both as ``(y, z, x)`` float32 where the work is done.
+
+    Parameters
+    ----------
+    shape
+        ``(y, z, x)`` of each.
+    """
+
+    shape: tuple[int, int, int]
+    read: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def rows_to_learn_from(halves: Halves, max_voxels: int = LEARNED_VOXELS) -> range:
+    """Return the successive rows that a network learns from: all, or as many as may be, where the halves have the most in common."""
+    total, num_z, num_x = halves.shape
+    count = max(LEAST_CUBE, max_voxels // (num_z * num_x))
+    if count >= total:
+        return range(total)
+    starts = sorted({round(place * (total - count) / (_CANDIDATES - 1)) for place in range(_CANDIDATES)})
+
+    def common(start: int) -> float:
+        first, second = halves.read(start + count // 2, start + count // 2 + 1)
+        return float(((first - first.mean()) * (second - second.mean())).mean())
+
+    start = max(starts, key=common)
+    return range(start, start + count)
+
+
+def needed_bytes(shape: Sequence[int], rows: int, channels: int) -> int:
+    """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from."""
+    total, num_z, num_x = shape
+    block = min(total, BLOCK_ROWS + 2 * _HALO_ROWS)
+    learning = 4 * _COPIES * (rows + 2 * PAD) * num_z * num_x
+    applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
+    return max(learning, applying) + slab_bytes((block, num_z, num_x), channels)
+
+
+def pair_on(halves: Halves, rows: range, tilt_angles_deg: Sequence[float]) -> Pair:
+    """Return some rows of two halves as a network sees them.
 
     Raises
     ------
-    DeviceError
-        If there is less memory than the volumes need.
+    InputError
+        If they have nothing in common, or are the same.
     """
-    num_z, rows, num_x = shape
-    needed = 4 * _COPIES * num_z * rows * num_x + slab_bytes((rows, num_z, num_x), channels)
-    free = available_memory_bytes() if device.type == "cpu" else torch.cuda.mem_get_info(device)[0]
-    if needed > free:
-        raise DeviceError(
-            f"restoring {'x'.join(map(str, shape))} voxels takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free on {device}: "
-            "make halves of averaged voxels (wedge fbp --bin) or of a part (--crop-x, --crop-y)"
-        )
+    return pair_of(*halves.read(rows.start, rows.stop), tilt_angles_deg)
 
 
-def restored(
-    first: torch.Tensor,
-    second: torch.Tensor,
+@dataclass(frozen=True)
+class Restoration:
+    """What was learned from halves, and so can be made of any rows of them."""
+
+    network: Restorer
+    units: Units
+    turns: Sequence[tuple[int, ...]]
+
+    @classmethod
+    def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float]) -> "Restoration":
+        """Return what has been learned so far."""
+        return cls(learning.network, pair.units, half_turns(tilt_angles_deg))
+
+    def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
+        """Return some rows ``(y, z, x)``: the mean of both halves, each restored; what is too coarse to be learned is as it was."""
+        given, made = self._rows(halves, max(0, y_start - COARSE_ROWS), min(halves.shape[0], y_stop + COARSE_ROWS))
+        made += coarse(given - made)
+        first = min(y_start, COARSE_ROWS)
+        return made[first : first + y_stop - y_start] * self.units.scale + self.units.mean
+
+    def learned_rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
+        """Return some rows without what is too coarse to be learned, and without their mean."""
+        _, made = self._rows(halves, max(0, y_start - COARSE_ROWS), min(halves.shape[0], y_stop + COARSE_ROWS))
+        made -= coarse(made)
+        first = min(y_start, COARSE_ROWS)
+        return made[first : first + y_stop - y_start] * self.units.scale
+
+    def _rows(self, halves: Halves, y_start: int, y_stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the mean of both halves, less their noise, before and after the network."""
+        low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
+        filtered = [self.units.filtered(half, which) for which, half in enumerate(halves.read(low, high))]
+        made = sum(applied_all_round(self.network, half, self.turns) for half in filtered)
+        assert isinstance(made, torch.Tensor)
+        some = slice(y_start - low, y_stop - low)
+        return (filtered[0][some] + filtered[1][some]) / 2, made[some] / 2
+
+    def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
+        """Give all rows, block by block."""
+        for rows in slab_ranges(halves.shape[0], BLOCK_ROWS):
+            yield rows, self.rows(halves, rows.start, rows.stop)
+
+
+def learn(
+    halves: Halves,
+    rows: range,
     tilt_angles_deg: Sequence[float],
     config: RestoreConfig,
-    on_step: Callable[[float], None] = lambda loss: None,
-) -> torch.Tensor:
-    """Return the mean of two half volumes ``(y, z, x)``, both restored by a network that has learned from them."""
-    pair = pair_of(first, second, tilt_angles_deg)
-    network = trained(pair, tilt_angles_deg, config, on_step)
-    made = (applied(network, pair.filtered[0]) + applied(network, pair.filtered[1])) / 2
-    # The mean is not learned.
-    return (made - made.mean()) * pair.scale + pair.mean
+    seed: int,
+    half_precision: bool,
+    on_step: Callable[[torch.Tensor], None] = lambda loss: None,
+) -> Restoration:
+    """Learn from some rows; ``on_step`` hears each step's loss."""
+    pair = pair_on(halves, rows, tilt_angles_deg)
+    learning = Learning(pair, tilt_angles_deg, config, seed, half_precision)
+    for _ in range(config.steps):
+        on_step(learning.step())
+    return Restoration.of(learning, pair, tilt_angles_deg)
 
 
-def write(density: torch.Tensor, writer: Writer) -> None:
-    """Write ``(y, z, x)`` density."""
-    rows, num_z, num_x = density.shape
-    for part in slab_ranges(rows, chunk_rows((num_z, rows, num_x))):
-        writer.write_rows(part.start, density[part.start : part.stop].cpu())
+def voxels_within(shape: Sequence[int], channels: int, free_bytes: int) -> int:
+    """Return the voxels to learn from so that restoring a volume ``(y, z, x)`` fits into some memory; 0 where nothing does."""
+    _, num_z, num_x = shape
+    most = min(LEARNED_VOXELS, math.prod(shape))
+    while needed_bytes(shape, most // (num_z * num_x), channels) > free_bytes:
+        most //= 2
+        if most < LEAST_CUBE * num_z * num_x:
+            return 0
+    return most

@@ -10,35 +10,25 @@ References
 Wiedemann and Heckel (2024), https://doi.org/10.1038/s41467-024-51438-y, for both ideas; Lehtinen et al. (2018), Noise2Noise, for the first
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
 from wedge.draws import seed_for
 from wedge.errors import InputError
+from wedge.fit.config import RestoreConfig
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import LOWEST, Pair, radius, shell_of
 from wedge.restore.network import COARSEST, Restorer, applied
 
 _WARM_UP, _DECAY = 30, 0.3  # steps; share of the steps in which the learning rate falls to nothing
-_REFILLS = 4  # times that the missing part is filled anew
-_LEAST_CUBE = 16
+REFILLS = 4
+"""Parts of the learning between which what is missing is filled anew."""
+LEAST_CUBE = 16
+"""Voxels of the edge of a cube, of a volume's shortest side too."""
 
 
-@dataclass(frozen=True)
-class RestoreConfig:
-    """What is chosen of a restoration; `cube` in voxels."""
-
-    steps: int = 600
-    cube: int = 40
-    channels: int = 12
-    batch: int = 2
-    learning_rate: float = 1e-3
-    seed: int = 0
-
-
-def cube_size(config: RestoreConfig, shape: Sequence[int]) -> int:
+def cube_size(cube: int, shape: Sequence[int]) -> int:
     """Return the edge of the cubes: as asked, or the largest that the shortest side of a volume holds.
 
     Raises
@@ -46,38 +36,91 @@ def cube_size(config: RestoreConfig, shape: Sequence[int]) -> int:
     InputError
         If the volume is too thin.
     """
-    size = min(config.cube, min(shape)) // COARSEST * COARSEST
-    if size < _LEAST_CUBE:
-        raise InputError(f"volumes of {min(shape)} voxels along one side are too thin to cut cubes from: {_LEAST_CUBE} are needed")
+    size = min(cube, min(shape)) // COARSEST * COARSEST
+    if size < LEAST_CUBE:
+        raise InputError(f"volumes of {min(shape)} voxels along one side are too thin to cut cubes from: {LEAST_CUBE} are needed")
     return size
 
 
-def trained(
-    pair: Pair,
-    tilt_angles_deg: Sequence[float],
-    config: RestoreConfig,
-    on_step: Callable[[float], None] = lambda loss: None,
-) -> Restorer:
-    """Return a network that has learned from two halves; ``on_step`` hears each step's loss, in units of the noise."""
-    shape, device = tuple(pair.halves[0].shape), pair.halves[0].device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(config.seed, "restorer"))
-        network = Restorer(config.channels).to(device)
-    cubes = Cubes(cube_size(config, shape), tilt_angles_deg, config.seed, device)
-    weight = _weight(cubes.size, pair.noise.to(device))
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
-    given = pair.filtered
-    for step in range(config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = config.learning_rate * _pace(step, config.steps)
-        loss = _loss(network, pair, given, cubes, weight, range(step * config.batch, (step + 1) * config.batch))
-        optimizer.zero_grad()
+class Learning:
+    """A network that learns from two halves, step by step.
+
+    Parameters
+    ----------
+    pair
+        The halves; all is done where they are.
+    tilt_angles_deg
+        Of the views that either half was made from.
+    half_precision
+        Whether the network computes in bfloat16.
+    """
+
+    def __init__(self, pair: Pair, tilt_angles_deg: Sequence[float], config: RestoreConfig, seed: int, half_precision: bool) -> None:
+        device = pair.halves[0].device
+        self.done, self._pair, self._config = 0, pair, config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_for(seed, "restorer"))
+            self.network = Restorer(config.channels, half_precision).to(device)
+        self._cubes = Cubes(cube_size(config.cube, pair.halves[0].shape), tilt_angles_deg, seed, device)
+        self._weight = _weight(self._cubes.size, pair.units.noise.to(device))
+        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self._given = pair.filtered
+
+    def step(self) -> torch.Tensor:
+        """Take one step and return its loss, in units of the noise."""
+        steps, batch = self._config.steps, self._config.batch
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._config.learning_rate * _pace(self.done, steps)
+        indices = range(self.done * batch, (self.done + 1) * batch)
+        loss = _loss(self.network, self._pair, self._given, self._cubes, self._weight, indices)
+        self._optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
-        on_step(float(loss.detach()))
-        if (step + 1) * _REFILLS // config.steps > step * _REFILLS // config.steps and step + 1 < config.steps:
-            given = _refilled(network, pair.filtered[0], pair.measured), _refilled(network, pair.filtered[1], pair.measured)
-    return network
+        self._optimizer.step()
+        self.done += 1
+        if self.done * REFILLS // steps > (self.done - 1) * REFILLS // steps and self.done < steps:
+            first, second = (_refilled(self.network, half, self._pair.measured) for half in self._pair.filtered)
+            self._given = first, second
+        return loss.detach()
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return all that `load` needs to go on exactly, on the CPU."""
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        for index, entry in self._optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items()}
+        if self._given is not self._pair.filtered:
+            tensors |= {f"given.{which}": half for which, half in enumerate(self._given)}
+        tensors["done"] = torch.tensor(self.done)
+        # Copies: the next step changes parameters where they are.
+        return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Go on from where another one was.
+
+        Raises
+        ------
+        InputError
+            If that was of another network or other halves.
+        """
+        device = self._pair.halves[0].device
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        parameters = list(self.network.parameters())
+        try:
+            for name, value in tensors.items():
+                kind, _, rest = name.partition(".")
+                if kind == "optimizer":
+                    index, key = rest.split(".", 1)
+                    # In the layout of what they are moments of: the fused step goes through memory as it lies.
+                    moment = value if key == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
+                    moments.setdefault(int(index), {})[key] = moment.detach()
+            network = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+            self.network.load_state_dict(network)
+            groups = self._optimizer.state_dict()["param_groups"]
+            self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            self.done = int(tensors["done"])
+            if "given.0" in tensors:
+                self._given = tensors["given.0"].to(device), tensors["given.1"].to(device)
+        except (RuntimeError, KeyError, IndexError, ValueError) as error:
+            raise InputError(f"what was learned is of other halves or another network: {str(error).splitlines()[0]}") from error
 
 
 def _pace(step: int, steps: int) -> float:

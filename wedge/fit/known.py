@@ -1,0 +1,45 @@
+"""Density that is known before a fit, which then adds only what the views show beyond it."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from wedge.contracts import Projector
+
+
+class Known(Protocol):
+    """Density of any rows, around the fitted box, and what its views would show."""
+
+    def density(self, rows: range) -> torch.Tensor:
+        """Return rows ``(y, z, x)`` with the margins of the fitted box."""
+
+    def views(self, rows: range) -> np.ndarray:
+        """Return its sinograms ``(y, tilt, x)``."""
+
+
+class KnownDensity:
+    """Density in the units of intensity per pixel, nothing in the margins.
+
+    Parameters
+    ----------
+    read
+        ``read(y_start, y_stop)`` gives rows ``(y, z, x)`` of the volume, without margins.
+    projector
+        Of the fitted views around the volume, without margins.
+    margin
+        Voxels that the fitted box is wider on either side in x.
+    """
+
+    def __init__(self, read: Callable[[int, int], torch.Tensor], projector: Projector, margin: int, device: torch.device) -> None:
+        self._read, self._projector, self._margin, self._device = read, projector, margin, device
+
+    def density(self, rows: range) -> torch.Tensor:
+        """Return rows ``(y, z, x)`` with the margins of the fitted box."""
+        return functional.pad(self._read(rows.start, rows.stop).to(self._device), (self._margin, self._margin))
+
+    def views(self, rows: range) -> np.ndarray:
+        """Return its sinograms ``(y, tilt, x)``."""
+        return self._projector.project(self._read(rows.start, rows.stop).to(self._device)).cpu().numpy()

@@ -1,0 +1,99 @@
+"""Two halves of a tilt series as volumes that a network can learn from: filtered backprojections, each with noise of its own."""
+
+import math
+from contextlib import ExitStack
+
+import torch
+
+from wedge.data import TiltSeries
+from wedge.errors import DeviceError
+from wedge.fbp import default_edges, fbp_slices
+from wedge.fit import team
+from wedge.fit.job import Job
+from wedge.formats.views import every_other, views_of
+from wedge.provenance import resident_bytes
+from wedge.restore.network import half_precision_pays
+from wedge.restore.run import Halves, needed_bytes, voxels_within
+from wedge.restore.training import LEAST_CUBE
+from wedge.slabs import read_sinograms, slab_ranges
+
+_ROWS_AT_ONCE = 16
+_LEAST_VIEWS = 4
+ENOUGH_VIEWS = 16
+"""Of both halves together: with fewer, what they have in common are the streaks of single views."""
+ENOUGH_VOXELS = 2**16
+"""With fewer there are too few particles to learn from."""
+
+
+def why_not_learned(job: Job) -> str | None:
+    """Return why a network cannot learn from halves of the views of a fit, None where it can."""
+    shape, num_views = job.tilts.geometry.volume_shape, job.tilts.geometry.num_tilts
+    if min(shape) < LEAST_CUBE:
+        return f"a volume of {min(shape)} voxels along one side is too thin, {LEAST_CUBE} are needed"
+    if job.halves is None and num_views < _LEAST_VIEWS:
+        return f"{num_views} views are too few to be halved, {_LEAST_VIEWS} are needed"
+    return None
+
+
+def enough_to_learn_from(job: Job) -> bool:
+    """Return whether a network that learns from halves of the views is likely to be better than none."""
+    geometry = job.tilts.geometry
+    enough = math.prod(geometry.volume_shape) >= ENOUGH_VOXELS and (job.halves is not None or geometry.num_tilts >= ENOUGH_VIEWS)
+    return enough and why_not_learned(job) is None
+
+
+def halves_of_views(job: Job, outputs: ExitStack) -> tuple[Halves, tuple[float, ...]]:
+    """Return both halves of what is fitted, and the tilt angles of all its views.
+
+    They are those that the user gave, else every other view in the order of their angles. ``outputs`` closes their projectors.
+    """
+    angles = job.tilts.geometry.tilt_angles_deg
+    if job.halves is not None:
+        series = [job.halves.first, job.halves.second]
+    else:
+        series = [views_of(job.tilts, every_other(angles, first)) for first in (0, 1)]
+    projectors = []
+    for half in series:
+        projectors.append(job.plugins.projector.build(half.geometry, job.device))
+        outputs.callback(projectors[-1].close)
+    edges = default_edges(job.tilts)
+
+    def rows_of(half: TiltSeries, projector: object, rows: range) -> torch.Tensor:
+        views = torch.from_numpy(read_sinograms(half, rows.start, rows.stop) - float(job.units.offset)).to(job.device)
+        return fbp_slices(views, projector, half.geometry, edges=edges)  # type: ignore[arg-type]
+
+    def read(y_start: int, y_stop: int) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = [range(y_start + rows.start, y_start + rows.stop) for rows in slab_ranges(y_stop - y_start, _ROWS_AT_ONCE)]
+        first, second = (
+            torch.cat([rows_of(half, projector, rows) for rows in parts]) for half, projector in zip(series, projectors, strict=True)
+        )
+        return first, second
+
+    num_z, num_y, num_x = job.tilts.geometry.volume_shape
+    return Halves((num_y, num_z, num_x), read), angles
+
+
+def in_half_precision(job: Job) -> bool:
+    """Return whether the network computes in bfloat16."""
+    told = job.config.precision
+    return told == "bfloat16" or (told == "auto" and half_precision_pays(job.device))
+
+
+def voxels_to_learn_from(job: Job, halves: Halves) -> int:
+    """Return how many voxels a network learns from at the most.
+
+    Raises
+    ------
+    DeviceError
+        If memory does not suffice for any.
+    """
+    channels = job.config.restore.channels
+    free = job.limit - (resident_bytes() if job.device.type == "cpu" else 0)
+    found = team.least(voxels_within(halves.shape, channels, free), job.device)
+    if not found:
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels) + job.limit - free
+        raise DeviceError(
+            f"memory limit of {job.limit / 2**20:.0f} MiB is too small to restore slices of {halves.shape[1]} x {halves.shape[2]} voxels: "
+            f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"
+        )
+    return found
