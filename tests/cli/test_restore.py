@@ -71,6 +71,7 @@ def test_cubes_are_as_small_as_the_volume_needs_and_a_line_says_so(wedge) -> Non
         (["a.zarr", "b.zarr", "-o", "out.zarr", "--tilt-range", "60", "-60"], 2, "lower one first"),
         (["a.zarr", "b.zarr", "-o", "out.zarr", "--steps", "0"], 2, "steps"),
         (["a.zarr", "b.zarr", "-o", "out.zarr", "--device", "tpu"], 2, "tpu"),
+        (["a.zarr", "b.zarr", "-o", "out.zarr", "--max-memory", "1MB"], 6, "--max-memory"),
     ],
 )
 def test_wrong_input_is_a_line_and_leaves_nothing(wedge, words: list[str], code: int, told: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from wedge.data import TiltSeries
-from wedge.errors import DeviceError, InputError, StoppedError
+from wedge.errors import DeviceError, DivergedError, InputError, StoppedError
 from wedge.fbp import fbp_slices
 from wedge.fit.adaptive_run import AdaptiveRun
 from wedge.fit.begin import begin
@@ -250,6 +250,11 @@ def test_thin_volumes_few_views_and_little_memory_are_refused_in_a_line(views, t
         run(tmp_path / "b", few, configured(**QUICK))
     with pytest.raises(DeviceError, match="--max-memory"):
         run(tmp_path / "c", series, configured(**QUICK), max_memory=10**6)
+
+
+def test_a_network_that_diverges_is_told(views, tmp_path) -> None:
+    with pytest.raises(DivergedError, match="diverged at step 10"):
+        run(tmp_path / "a", noisy(views, 2), configured(restore=QUICK["restore"] | {"learning_rate": 1e30}))
 
 
 def test_field_beyond_known_density_is_what_is_left(rods, views, projector) -> None:

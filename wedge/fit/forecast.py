@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wedge.errors import DeviceError, InputError
 from wedge.fit.adaptive import HALO_ROWS, PAD
 from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
 from wedge.fit.batches import steps_per_pass
@@ -19,8 +20,9 @@ from wedge.fit.members import members_for, widest
 from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.restore_costs import restore_costs
+from wedge.fit.restore_halves import enough_to_learn_from
 from wedge.fit.stack import knots
-from wedge.fit.stack_run import SAMPLE_ROWS as STACK_ROWS
+from wedge.fit.stack_weights import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import expected_config, expected_trials
 from wedge.out_of_memory import release_unused
@@ -193,7 +195,19 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     # Beside the fits stand the sums; after them come the equations of the weights, or the filter of a slab.
     equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
     memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
-    return Forecast("stack", seconds, memory, job.limit, plan.slab_rows, {"fits": len(members)})
+    learning, needed = _of_learned_estimate(job)
+    return Forecast("stack", learning | seconds, max(memory, needed + sums), job.limit, plan.slab_rows, {"fits": len(members)})
+
+
+def _of_learned_estimate(job: Job) -> tuple[dict[str, float], int]:
+    """Return the seconds and the bytes of the estimate of a stack that a network learns; nothing where there is none."""
+    if "restore" not in job.config.tune or not enough_to_learn_from(job):
+        return {}, 0
+    try:
+        seconds, memory, _ = restore_costs(job)
+    except (InputError, DeviceError):
+        return {}, 0
+    return seconds, memory
 
 
 def _of_adaptive(job: Job, strengths_tried: int) -> Forecast:

@@ -7,7 +7,7 @@ In noise the fits take few and large steps on all rows. Where noise is faint the
 each on some rows, and a lattice finer than the voxels.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -151,6 +151,7 @@ def find_weights(
     reserve: int,
     go_on: Callable[[], bool],
     on_member: Callable[[int], None] = lambda done: None,
+    further: Sequence[np.ndarray] = (),
 ) -> Stack | None:
     """Fit some rows without the views that judge, and return the weights that those ask for; None where ``go_on`` said no.
 
@@ -162,6 +163,8 @@ def find_weights(
         Bytes that the fits of all rows will need beyond these: who has no room for them should hear so before, not after.
     on_member
         Told how many fits are done.
+    further
+        The judging views ``(y, tilt, x)`` as other estimates predict them, whose weights come last; none of them is the single best.
     """
     judges = views_to_judge_by(sample.geometry.tilt_angles_deg)
     parts = build_projectors(split_views(sample, judges), plugins, factors(members), device)
@@ -188,7 +191,7 @@ def find_weights(
         # Rays that ran beside the volume judge less: `judging_weights`.
         looked = judging_weights(fit.held_out[0].part.geometry, members[0].config.fitted_margin)
         looked = np.sqrt(looked / looked.mean())
-        return RingEquations([each * looked for each in predictions], measured * looked).best()
+        return RingEquations([each * looked for each in (*predictions, *further)], measured * looked).best(len(predictions))
     finally:
         close_projectors(parts)
 

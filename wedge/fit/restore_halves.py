@@ -14,7 +14,7 @@ from wedge.formats.views import every_other, views_of
 from wedge.provenance import resident_bytes
 from wedge.restore.network import half_precision_pays
 from wedge.restore.run import Halves, needed_bytes, voxels_within
-from wedge.restore.training import LEAST_CUBE
+from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import read_sinograms, slab_ranges
 
 _ROWS_AT_ONCE = 16
@@ -97,3 +97,14 @@ def voxels_to_learn_from(job: Job, halves: Halves) -> int:
             f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"
         )
     return found
+
+
+def same_for_all(learning: Learning) -> None:
+    """Give the whole team what the one that leads has learned."""
+    if team.size() == 1:
+        return
+    with torch.no_grad():
+        for parameter in learning.network.parameters():
+            value = parameter.detach().clone().contiguous() * float(team.leads())
+            team.add_up([value])
+            parameter.copy_(value)

@@ -6,6 +6,7 @@ beyond it adds the rest, see `wedge.fit.adaptive`: all that was measured with ce
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,14 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wedge.errors import InputError, InterruptedRunError, StoppedError, WedgeError
+from wedge.errors import DivergedError, InputError, InterruptedRunError, StoppedError, WedgeError
 from wedge.fit import team
 from wedge.fit.adaptive_series import reconstruct_adaptive
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.known import KnownDensity
 from wedge.fit.loop import StopRequest
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, voxels_to_learn_from, why_not_learned
+from wedge.fit.restore_halves import halves_of_views, in_half_precision, same_for_all, voxels_to_learn_from, why_not_learned
 from wedge.fit.run_dir import LOG_NAME
 from wedge.output import Writer
 from wedge.restore.run import BLOCK_ROWS, Halves, Restoration, pair_on, rows_to_learn_from
@@ -55,6 +56,8 @@ def reconstruct_restored(
         If stopped; what was learned is kept.
     DeviceError
         If memory does not suffice.
+    DivergedError
+        If the network diverged.
     """
     if reason := why_not_learned(job):
         raise InputError(f"{job.tilts.name}: {reason} for the restore method; give --method adaptive")
@@ -84,7 +87,7 @@ def reconstruct_restored(
             learning.load(read_checkpoint(run_dir / CHECKPOINT_NAME, torch.device("cpu"))[1])
         if team.leads() and not stop_now:
             _learn(job, learning, progress, run_dir, stop, checkpoint_seconds, show)
-        _same_for_all(learning)
+        same_for_all(learning)
         restoration = Restoration.of(learning, pair, angles)
         # What it learned from would take room beside what comes next.
         del learning, pair
@@ -152,6 +155,8 @@ def _learn(
         loss = learning.step()
         if learning.done % _TELL_EVERY == 0 or learning.done == steps:
             value = float(loss)
+            if not math.isfinite(value):
+                raise DivergedError(f"the network diverged at step {learning.done}: lower restore.learning_rate, or give --method adaptive")
             show(learning.done, value)
             job.observers.step(learning.done, {"loss": value})
             progress.history.append({"step": learning.done, "loss": value})
@@ -159,17 +164,6 @@ def _learn(
             save()
             kept = time.monotonic()
     save()
-
-
-def _same_for_all(learning: Learning) -> None:
-    """Give the whole team what the one that leads has learned."""
-    if team.size() == 1:
-        return
-    with torch.no_grad():
-        for parameter in learning.network.parameters():
-            value = parameter.detach().clone().contiguous() * float(team.leads())
-            team.add_up([value])
-            parameter.copy_(value)
 
 
 @contextmanager

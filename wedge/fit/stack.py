@@ -168,10 +168,13 @@ class RingEquations:
             total += self.error(judging, self.solve(others, base, spread, smoothness)) * len(judging)
         return total / self.num_views
 
-    def best(self) -> Stack:
-        """Return the weights whose spread and smoothness do best on views that took no part; the single best where none does better."""
+    def best(self, single: int | None = None) -> Stack:
+        """Return the weights whose spread and smoothness do best on views that took no part; the single best where none does better.
+
+        That is one of the first ``single`` estimates, where they are given.
+        """
         errors = self.errors()
-        base = int(np.argmin(errors))
+        base = int(np.argmin(errors[:single]))
         options = list(itertools.product(_SPREADS, _SMOOTHNESSES))
         found = [self.cross_validated(base, *option) for option in options] if self.num_views > 1 else [np.inf]
         best = int(np.argmin(found))

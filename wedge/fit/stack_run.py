@@ -23,20 +23,17 @@ from wedge.fit.data_term import DataTerm
 from wedge.fit.emptied import share_filled
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
-from wedge.fit.members import Member, describe, factors, find_weights, members_for, setting_of, widest
-from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES, MemoryPlan
+from wedge.fit.members import Member, factors, members_for, setting_of, widest
+from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import record_of
 from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
-from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.trials import LEFT_BYTES
+from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.stack_weights import choose_weights
 from wedge.out_of_memory import release_unused
 from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
-
-SAMPLE_ROWS = 64
-"""Rows that the weights are found on, at the most."""
 
 
 class StackRun:
@@ -142,8 +139,7 @@ def reconstruct_stack(
         if team.leads():
             run.load(path)
     else:
-        if "weights" not in progress.chosen:
-            _choose(run, members, stop, say, on_progress)
+        _begin(run, members, stop, say, on_progress)
         run.save(path)
     parts = build_projectors(job.parts, job.plugins, factors(members), job.device)
     steps = [member.steps(num_rows) for member in members]
@@ -181,39 +177,22 @@ def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
     return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
 
 
-def _choose(
+def _begin(
     run: StackRun,
     members: list[Member],
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
 ) -> None:
-    """Find the weights, and put them into the progress."""
-    steps = [member.steps(run.job.tilts.geometry.detector_shape[0]) for member in members]
-
-    def show(done: int) -> None:
-        # The first of two halves: then come the fits of all rows.
-        on_progress(sum(steps[:done]), 2 * sum(steps), math.nan)
-        job.observers.stage("finding the weights of the stack on some rows", done, len(members))
-
-    job, started = run.job, time.monotonic()
-    job.observers.stage("finding the weights of the stack on some rows", 0, len(members))
-    sample = rows_of(job.wide, busiest_rows(job.wide, SAMPLE_ROWS))
-    say(f"stack of {len(members)} fits: their weights are found on {sample.geometry.detector_shape[0]} rows")
-    shape = job.wide.geometry.volume_shape
-    more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - sample.geometry.detector_shape[0] / shape[1])
-    reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more)
-    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, lambda: stop.reason is None, show)
-    if stack is None:
-        message = f"stopped by {stop.reason} before the first fit: nothing is kept"
-        raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
-    release_unused()
-    best = describe(members, stack.base)
-    told = {"fits": len(members), "held_out_error": stack.error, "best": best | {"held_out_error": stack.base_error}}
-    run.progress.chosen |= told | {"weights": stack.weights.tolist(), "base": stack.base}
-    run.progress.seconds += time.monotonic() - started
-    shown = ", ".join(f"{key} {value}" for key, value in best.items())
-    say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
+    """Find the weights where they are not known, and begin the sum with what a network has learned, if it has."""
+    chosen, learned = run.progress.chosen, None
+    if chosen.get("learned"):
+        learned = learned_estimate(run.job, (), range(0), lambda: stop.reason is None, say)
+    if "weights" not in chosen or (chosen.get("learned") and learned is None):
+        learned = choose_weights(run.job, run.progress, members, stop, say, on_progress)
+    if stop.reason is None and learned is not None and team.leads():
+        add_learned(run.job, learned, run.total, np.array(chosen["weights"])[-1])
+        release_unused()
 
 
 def _build(job: Job, member: Member, parts: list[PartProjectors], plan: MemoryPlan | None = None) -> Fit:

@@ -63,13 +63,14 @@ def half_precision_pays(device: torch.device) -> bool:
 
 
 _AT_ONCE = 2**20  # voxels of a slab, halos not counted
+_LEAST_ROWS = REACH
 _ARRAYS = 10  # of all channels that a forward pass holds at once
 _ALIKE_DEG = 6.0  # between the outermost views of either side
 
 
 def slab_rows(num_z: int, num_x: int, voxels_at_once: int = _AT_ONCE) -> int:
-    """Return the y-rows that are restored at once, a multiple of `COARSEST`."""
-    return max(COARSEST, voxels_at_once // (num_z * num_x) // COARSEST * COARSEST)
+    """Return the y-rows that are restored at once, a multiple of `COARSEST`; with fewer most would be spent on their halos."""
+    return max(_LEAST_ROWS, voxels_at_once // (num_z * num_x) // COARSEST * COARSEST)
 
 
 def slab_bytes(shape: Sequence[int], channels: int) -> int:

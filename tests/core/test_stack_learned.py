@@ -1,0 +1,168 @@
+"""Laws of the estimate of a stack that a network learns from halves of the views."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wedge.data import TiltSeries
+from wedge.errors import StoppedError
+from wedge.fit.begin import begin
+from wedge.fit.job import Job
+from wedge.fit.loop import StopRequest
+from wedge.fit.reconstruct import Reconstruction, reconstruct
+from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
+from wedge.fit.settings import resolve_plugins, validate
+from wedge.fit.stack import RingEquations, knots
+from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.trials import views_to_judge_by
+from wedge.geometry import TiltGeometry
+from wedge.registry import Registry
+from wedge.spheres import chords, make_spheres
+
+CPU = torch.device("cpu")
+SHAPE = (18, 40, 32)
+SETTINGS = {
+    "method": "stack",
+    "tune": ["stack", "restore"],
+    "network": {"name": "voxel"},
+    "projector": {"name": "torch", "options": {"cache": False}},
+    "regularizers": [{"name": "tv", "weight": 0.1}],
+    "passes": 8,
+    "learning_rate": 0.02,
+    "restore": {"steps": 40, "cube": 16, "channels": 3, "learning_rate": 3e-3},
+}
+
+
+@pytest.fixture(autouse=True)
+def enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small volumes be learned from."""
+    monkeypatch.setattr("wedge.fit.restore_halves.ENOUGH_VOXELS", math.prod(SHAPE))
+
+
+@pytest.fixture(scope="module")
+def noisy() -> TiltSeries:
+    geometry = TiltGeometry(tuple(np.linspace(-60, 60, 41)), SHAPE[1:], SHAPE)
+    views = chords(make_spheres(SHAPE, seed=5), geometry, 0, SHAPE[1]).transpose(1, 0, 2)
+    noise = np.random.default_rng(1).normal(0, 0.5 * views.std(), views.shape)
+    return TiltSeries(np.ascontiguousarray(views + noise, dtype=np.float32), geometry, "spheres", simulated=True)
+
+
+class Memory:
+    """Takes the rows that a store would."""
+
+    def __init__(self) -> None:
+        self.slices = np.full((SHAPE[1], SHAPE[0], SHAPE[2]), np.nan, dtype=np.float32)
+
+    def write_rows(self, y_start: int, block: torch.Tensor) -> None:
+        self.slices[y_start : y_start + len(block)] = np.asarray(block)
+
+
+def begun(tilts: TiltSeries, settings: dict | None = None) -> Job:
+    config, plugins = resolve_plugins(validate(SETTINGS | (settings or {})), Registry.load({"WEDGE_PLUGINS": ""}))
+    return begin(tilts, None, plugins, config, CPU, None)
+
+
+def run(tilts: TiltSeries, run_dir: Path, settings: dict | None = None, **options) -> tuple[np.ndarray, Reconstruction]:
+    config, plugins = resolve_plugins(validate(SETTINGS | (settings or {})), Registry.load({"WEDGE_PLUGINS": ""}))
+    memory = Memory()
+    prepare_run_dir(run_dir, tilts, config, resume=options.get("resume", False), overwrite=True)
+    return memory.slices, reconstruct(tilts, memory, plugins, config, device=CPU, run_dir=run_dir, **options)
+
+
+@pytest.fixture(scope="module")
+def whole(noisy, tmp_path_factory) -> tuple[np.ndarray, Reconstruction, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wedge.fit.restore_halves.ENOUGH_VOXELS", 1)
+        return *run(noisy, folder), folder
+
+
+def learn(job: Job, judges: list[int]):
+    return learned_estimate(job, judges, range(5, 21), lambda: True, lambda message: None)
+
+
+def test_it_is_one_more_estimate_whose_weight_is_the_last(noisy, whole) -> None:
+    found, told, _ = whole
+    assert np.isfinite(found).all()
+    assert told.chosen["learned"] is True
+    estimates = 3 * told.chosen["fits"]
+    assert len(told.chosen["weights"]) == estimates + 1
+    assert np.abs(told.chosen["weights"][-1]).max() > 0.05
+    assert told.chosen["base"] < estimates
+
+
+def test_views_that_judge_are_not_learned_from(noisy) -> None:
+    judges = views_to_judge_by(noisy.geometry.tilt_angles_deg)
+    spoiled = np.array(noisy.array)
+    spoiled[judges] *= 3
+    first, second = (learn(begun(tilts), judges) for tilts in (noisy, TiltSeries(spoiled, noisy.geometry, "spoiled", simulated=True)))
+    assert first.prediction.shape == (16, len(judges), SHAPE[2])
+    # The units of a fit are of all views.
+    ratio = float((first.prediction * second.prediction).sum() / (second.prediction**2).sum())
+    assert np.allclose(second.prediction * ratio, first.prediction, atol=1e-3 * first.prediction.std())
+    measured = (np.array(noisy.array)[judges, 5:21] / begun(noisy).units.scale).transpose(1, 0, 2)
+    assert np.corrcoef(first.prediction.ravel(), measured.ravel())[0, 1] > 0.7
+    # What noise hides is left out of it.
+    assert 0.8 < float((first.prediction * measured).sum() / (first.prediction**2).sum()) < 2
+
+
+def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
+    job = begun(noisy)
+    estimate = learn(job, [])
+    once, twice = torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2]), torch.ones(SHAPE[1], SHAPE[0], SHAPE[2])
+    weights = np.linspace(1.5, 0.2, len(knots()))
+    add_learned(job, estimate, once, weights)
+    add_learned(job, estimate, twice, 2 * weights)
+    assert torch.allclose(twice - 1, 2 * once, atol=1e-4 * float(once.std()))
+    assert float(once.std()) > 0
+
+
+def test_without_it_the_stack_is_as_it_was(noisy, whole, tmp_path) -> None:
+    """Where it is not left to the data, where halves have nothing in common, and where there is little to learn from."""
+    plain, told = run(noisy, tmp_path / "plain", {"tune": ["stack"]})
+    assert told.chosen["learned"] is False
+    assert not np.allclose(plain, whole[0], atol=1e-3 * plain.std())
+    noise = np.random.default_rng(3).normal(1, 1, noisy.array.shape).astype(np.float32)
+    said: list[str] = []
+    _, told = run(TiltSeries(noise, noisy.geometry, "noise", simulated=True), tmp_path / "noise", say=said.append)
+    assert told.chosen["learned"] is False
+    assert any("the stack does without a network" in line for line in said)
+
+
+def test_few_voxels_are_not_learned_from(noisy, monkeypatch) -> None:
+    monkeypatch.setattr("wedge.fit.restore_halves.ENOUGH_VOXELS", math.prod(SHAPE) + 1)
+    assert learn(begun(noisy), []) is None
+
+
+def test_stopped_it_goes_on_where_it_was(noisy, whole, tmp_path) -> None:
+    stop = StopRequest()
+
+    def count(done: int, total: int, loss: float) -> None:
+        # The second half are the fits of all rows.
+        stop.reason = "SIGTERM" if done > 0.6 * total else None
+
+    with pytest.raises(StoppedError, match="fits of the stack, which are kept"):
+        run(noisy, tmp_path / "run", stop=stop, on_progress=count)
+    found, _ = run(noisy, tmp_path / "run", resume=True)
+    assert np.array_equal(found, whole[0])
+
+
+def test_what_is_made_with_known_weights_learns_of_its_own_views(noisy, whole) -> None:
+    """As either half of a whole does."""
+    found, told, folder = whole
+    write_settled(folder, told)
+    again, _ = run(noisy, folder.with_name("again"), settled=read_settled(folder))
+    # All views are learned from, without those that judged before.
+    assert not np.array_equal(again, found)
+    assert np.corrcoef(again.ravel(), found.ravel())[0, 1] > 0.97
+
+
+def test_single_best_is_one_of_those_that_are_said_to_be(noisy) -> None:
+    random = np.random.default_rng(0)
+    measured = random.normal(size=(24, 5, 24))
+    near, nearest = (measured + random.normal(scale=scale, size=measured.shape) for scale in (0.5, 0.1))
+    equations = RingEquations([near, nearest], measured)
+    assert (equations.best().base, equations.best(1).base) == (1, 0)

@@ -1,0 +1,108 @@
+"""What a network learns from halves of the views, as one more estimate of a stack.
+
+The weights of a stack are found on views that no estimate has seen: so the network learns without them, and is given all views afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from wedge.errors import DeviceError, InputError
+from wedge.fit import team
+from wedge.fit.halves import Halves as TiltHalves
+from wedge.fit.job import Job
+from wedge.fit.radial import RadialFilter
+from wedge.fit.restore_halves import enough_to_learn_from, halves_of_views, in_half_precision, same_for_all, voxels_to_learn_from
+from wedge.formats.views import views_of
+from wedge.restore.run import Restoration, pair_on, rows_to_learn_from
+from wedge.restore.training import Learning
+
+
+@dataclass(frozen=True)
+class LearnedEstimate:
+    """An estimate in the units of a fit, without its margins.
+
+    Parameters
+    ----------
+    restoration
+        What was learned.
+    prediction
+        Views ``(y, tilt, x)`` that judge, as it predicts them, of the rows that the weights are found on.
+    """
+
+    restoration: Restoration
+    prediction: np.ndarray
+
+
+def learned_estimate(
+    job: Job,
+    judges: Sequence[int],
+    rows: range,
+    go_on: Callable[[], bool],
+    say: Callable[[str], None],
+) -> LearnedEstimate | None:
+    """Learn from all views but those that judge; None where that is not left to the data, or there is nothing to learn from.
+
+    Parameters
+    ----------
+    judges
+        Places of the views that judge; none where the weights are known.
+    rows
+        That these are predicted of.
+    go_on
+        Asked before every step; once it is False, what was learned so far is returned.
+    """
+    if "restore" not in job.config.tune or not enough_to_learn_from(job):
+        return None
+    kept = _without(job, judges)
+    with ExitStack() as opened:
+        halves, angles = halves_of_views(kept, opened)
+        try:
+            pair = pair_on(halves, rows_to_learn_from(halves, voxels_to_learn_from(job, halves)), angles)
+        except (InputError, DeviceError) as error:
+            say(f"{error}: the stack does without a network")
+            return None
+        steps = job.config.restore.steps
+        of = "every other view and the rest" if job.halves is None else "both halves"
+        say(f"a network of {job.config.restore.channels} channels learns from {of}: {steps} steps, on {job.device}")
+        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job))
+        while team.leads() and learning.done < steps and go_on():
+            learning.step()
+            job.observers.stage("learning from halves of the views", learning.done, steps)
+        same_for_all(learning)
+        restoration = Restoration.of(learning, pair, angles)
+        del learning, pair
+        if not judges:
+            return LearnedEstimate(restoration, np.zeros(0))
+        density = restoration.rows(halves, rows.start, rows.stop) / job.units.scale
+    projector = job.plugins.projector.build(views_of(job.tilts, judges).geometry, job.device)
+    try:
+        return LearnedEstimate(restoration, projector.project(density).cpu().numpy())
+    finally:
+        projector.close()
+
+
+def _without(job: Job, judges: Sequence[int]) -> Job:
+    """Return the fit of the views that do not judge."""
+    if not judges:
+        return job
+    kept = [view for view in range(job.tilts.geometry.num_tilts) if view not in set(judges)]
+    halves = job.halves and TiltHalves(views_of(job.halves.first, kept), views_of(job.halves.second, kept))
+    return replace(job, tilts=views_of(job.tilts, kept), halves=halves)
+
+
+def add_learned(job: Job, estimate: LearnedEstimate, into: torch.Tensor, weights: np.ndarray) -> None:
+    """Add what was learned, of all views and filtered by the weights at the knots of `wedge.fit.stack`, to ``(y, z, x)`` with margins."""
+    with ExitStack() as opened:
+        halves, _ = halves_of_views(job, opened)
+        made = torch.empty(halves.shape)
+        for rows, density in estimate.restoration.blocks(halves):
+            job.observers.stage("restoring rows", rows.start, halves.shape[0])
+            made[rows.start : rows.stop] = density.cpu() / job.units.scale
+    geometry = job.wide.geometry
+    radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
+    radial.add(into, lambda low, high: functional.pad(made[low:high], (job.margin, job.margin)), weights)

@@ -1,0 +1,71 @@
+"""Finding the weights of a stack: on some rows, and on views that none of its estimates has seen."""
+
+import math
+import time
+from collections.abc import Callable
+
+from wedge.errors import InterruptedRunError, StoppedError
+from wedge.fit.checkpoint import Progress
+from wedge.fit.job import Job
+from wedge.fit.loop import StopRequest
+from wedge.fit.members import Member, describe, find_weights
+from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES
+from wedge.fit.radial import filter_bytes
+from wedge.fit.sample import busiest_rows, rows_of
+from wedge.fit.stack_learned import LearnedEstimate, learned_estimate
+from wedge.fit.trials import LEFT_BYTES, views_to_judge_by
+from wedge.out_of_memory import release_unused
+
+SAMPLE_ROWS = 64
+"""Rows that the weights are found on, at the most."""
+
+
+def choose_weights(
+    job: Job,
+    progress: Progress,
+    members: list[Member],
+    stop: StopRequest,
+    say: Callable[[str], None],
+    on_progress: Callable[[int, int, float], None],
+) -> LearnedEstimate | None:
+    """Find the weights and put them into the progress; return what a network has learned, whose weights are the last.
+
+    Raises
+    ------
+    StoppedError, InterruptedRunError
+        If stopped: nothing is kept.
+    """
+    steps = [member.steps(job.tilts.geometry.detector_shape[0]) for member in members]
+
+    def show(done: int) -> None:
+        # The first of two halves: then come the fits of all rows.
+        on_progress(sum(steps[:done]), 2 * sum(steps), math.nan)
+        job.observers.stage("finding the weights of the stack on some rows", done, len(members))
+
+    def go_on() -> bool:
+        return stop.reason is None
+
+    started = time.monotonic()
+    rows = busiest_rows(job.wide, SAMPLE_ROWS)
+    learned = learned_estimate(job, views_to_judge_by(job.wide.geometry.tilt_angles_deg), rows, go_on, say)
+    release_unused()
+    job.observers.stage("finding the weights of the stack on some rows", 0, len(members))
+    sample = rows_of(job.wide, rows)
+    say(f"stack of {len(members)} fits: their weights are found on {len(rows)} rows")
+    shape = job.wide.geometry.volume_shape
+    more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - len(rows) / shape[1])
+    reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more)
+    further = [] if learned is None else [learned.prediction]
+    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further)
+    if stack is None:
+        message = f"stopped by {stop.reason} before the first fit: nothing is kept"
+        raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
+    release_unused()
+    best = describe(members, stack.base)
+    progress.chosen |= {"fits": len(members), "learned": learned is not None, "held_out_error": stack.error}
+    progress.chosen |= {"best": best | {"held_out_error": stack.base_error}}
+    progress.chosen |= {"weights": stack.weights.tolist(), "base": stack.base}
+    progress.seconds += time.monotonic() - started
+    shown = ", ".join(f"{key} {value}" for key, value in best.items())
+    say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
+    return learned
