@@ -14,7 +14,7 @@ from wedge.fit.adaptive import HALO_ROWS, PAD, Prior, Scales, Views, adapt
 from wedge.fit.build import Plugins
 from wedge.fit.config import AdaptiveConfig, FitConfig
 from wedge.fit.halves import Halves
-from wedge.fit.known import Known
+from wedge.fit.known import Known, less_coarse
 from wedge.fit.margin import judging_weights
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import busiest_rows
@@ -236,10 +236,14 @@ class AdaptiveRun:
         def solved(rows: range) -> torch.Tensor:
             wide = range(max(0, rows.start - HALO_ROWS), min(total, rows.stop + HALO_ROWS))
             mine, look = slice(rows.start - wide.start, rows.stop - wide.start), looker(rows)
-            known = 0 if self._known is None else self._known.density(rows)
-            density = self._solve(wide, config, projector, go_on, lambda done, density: look(done, density[mine] + known), perturbed=True)
+            known = None if self._known is None else self._known.density(rows)
+
+            def found(density: torch.Tensor) -> torch.Tensor:
+                return density[mine] if known is None else known + less_coarse(density)[mine]
+
+            density = self._solve(wide, config, projector, go_on, lambda done, density: look(done, found(density)), perturbed=True)
             # A part of a block is not kept on a device that is full.
-            return density[mine] + known if rows == whole else (density[mine] + known).cpu()
+            return found(density) if rows == whole else found(density).cpu()
 
         whole = rows
         return torch.cat([density for _, density in self._at_once.pieces(whole, solved)]).to(self._device)

@@ -8,6 +8,18 @@ import torch
 from torch.nn import functional
 
 from wedge.contracts import Projector
+from wedge.fit.adaptive import smoothed
+
+COARSE_VOXELS = 4.7
+"""Standard deviation of the Gaussian that tells what is coarse: it leaves half of what has a frequency of 0.04 cycles per voxel."""
+
+
+def less_coarse(density: torch.Tensor) -> torch.Tensor:
+    """Return a density ``(y, z, x)`` without what is coarse in it.
+
+    Of what is beyond known density that is an exchange between the volume and its margins, which views hardly decide.
+    """
+    return density - smoothed(density, COARSE_VOXELS)
 
 
 class Known(Protocol):

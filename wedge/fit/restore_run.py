@@ -185,7 +185,7 @@ def _restored_rows(
             if stop.reason is not None:
                 break
             job.observers.stage("restoring rows", block.start, shape[0])
-            rows[block.start : block.stop] = restoration.learned_rows(halves, block.start, block.stop).cpu().numpy()
+            rows[block.start : block.stop] = restoration.rows(halves, block.start, block.stop).cpu().numpy()
         rows.flush()
         team.total(0.0, job.device)
         yield lambda start, stop: torch.from_numpy(np.array(rows[start:stop]))

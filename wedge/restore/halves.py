@@ -1,6 +1,5 @@
 """Two half volumes as a network sees them: in common units, with what is known of their noise, and what was measured at all."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,16 +7,11 @@ import torch
 from torch.nn import functional
 
 from wedge.errors import InputError
-from wedge.fit.adaptive import smoothed
 from wedge.fourier import frequency_grid, is_missing
 
 SHELLS = 24
 LOWEST = 0.04
 """Cycles per voxel below which nothing is learned: there halves agree on errors too, of backgrounds and of what lies beyond the box."""
-COARSE_VOXELS = math.sqrt(math.log(2) / 2) / math.pi / LOWEST
-"""Standard deviation of the Gaussian that leaves half of what has that frequency."""
-COARSE_ROWS = math.ceil(3 * COARSE_VOXELS)
-"""How far it reaches."""
 PAD = 32
 """Voxels by which the box of the filter is longer at either face than what it filters: further it reaches by next to nothing."""
 _SURE = 6.0  # standard deviations of a correlation by chance
@@ -33,11 +27,6 @@ def radius(shape: Sequence[int], device: torch.device) -> torch.Tensor:
 def shell_of(frequency: torch.Tensor) -> torch.Tensor:
     """Return the number of the shell of each frequency; the last one holds all that is beyond Nyquist."""
     return (frequency / 0.5 * SHELLS).long().clamp_max(SHELLS - 1)
-
-
-def coarse(density: torch.Tensor) -> torch.Tensor:
-    """Return the part of a density ``(y, z, x)`` that is too coarse to be learned."""
-    return smoothed(density, COARSE_VOXELS)
 
 
 @dataclass(frozen=True)

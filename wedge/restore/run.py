@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from wedge.fit.config import RestoreConfig
-from wedge.restore.halves import COARSE_ROWS, PAD, Pair, Units, coarse, pair_of
-from wedge.restore.network import REACH, Restorer, applied_all_round, half_turns, slab_bytes
+from wedge.restore.halves import PAD, Pair, Units, pair_of
+from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import slab_ranges
 
@@ -78,34 +78,21 @@ class Restoration:
     network: Restorer
     units: Units
     turns: Sequence[tuple[int, ...]]
+    offset: float
 
     @classmethod
     def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float]) -> "Restoration":
-        """Return what has been learned so far."""
-        return cls(learning.network, pair.units, half_turns(tilt_angles_deg))
+        """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again."""
+        offset = sum(float(applied(learning.network, half).mean()) for half in pair.filtered) / 2
+        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
-        """Return some rows ``(y, z, x)``: the mean of both halves, each restored; what is too coarse to be learned is as it was."""
-        given, made = self._rows(halves, max(0, y_start - COARSE_ROWS), min(halves.shape[0], y_stop + COARSE_ROWS))
-        made += coarse(given - made)
-        first = min(y_start, COARSE_ROWS)
-        return made[first : first + y_stop - y_start] * self.units.scale + self.units.mean
-
-    def learned_rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
-        """Return some rows without what is too coarse to be learned, and without their mean."""
-        _, made = self._rows(halves, max(0, y_start - COARSE_ROWS), min(halves.shape[0], y_stop + COARSE_ROWS))
-        made -= coarse(made)
-        first = min(y_start, COARSE_ROWS)
-        return made[first : first + y_stop - y_start] * self.units.scale
-
-    def _rows(self, halves: Halves, y_start: int, y_stop: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the mean of both halves, less their noise, before and after the network."""
+        """Return some rows ``(y, z, x)``: the mean of both halves, each restored."""
         low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
-        filtered = [self.units.filtered(half, which) for which, half in enumerate(halves.read(low, high))]
+        filtered = (self.units.filtered(half, which) for which, half in enumerate(halves.read(low, high)))
         made = sum(applied_all_round(self.network, half, self.turns) for half in filtered)
         assert isinstance(made, torch.Tensor)
-        some = slice(y_start - low, y_stop - low)
-        return (filtered[0][some] + filtered[1][some]) / 2, made[some] / 2
+        return (made[y_start - low : y_stop - low] / 2 - self.offset) * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
