@@ -105,4 +105,9 @@ def add_learned(job: Job, estimate: LearnedEstimate, into: torch.Tensor, weights
             made[rows.start : rows.stop] = density.cpu() / job.units.scale
     geometry = job.wide.geometry
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
-    radial.add(into, lambda low, high: functional.pad(made[low:high], (job.margin, job.margin)), weights)
+
+    def read(low: int, high: int) -> torch.Tensor:
+        # The filter reaches over the faces: nothing beyond them would be an edge.
+        return functional.pad(made[low:high][None], (job.margin, job.margin, 0, 0), mode="replicate")[0]
+
+    radial.add(into, read, weights)
