@@ -1,6 +1,7 @@
 """Laws of the estimate of a stack that a network learns from halves of the views."""
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from wedge.fit.begin import begin
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
+from wedge.fit.restore_halves import halves_of_views
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.settings import resolve_plugins, validate
 from wedge.fit.stack import RingEquations, knots
@@ -117,7 +119,12 @@ def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
     add_learned(job, estimate, once, weights)
     add_learned(job, estimate, twice, 2 * weights)
     assert torch.allclose(twice - 1, 2 * once, atol=1e-4 * float(once.std()))
-    assert float(once.std()) > 0
+    as_it_is = torch.zeros_like(once)
+    add_learned(job, estimate, as_it_is, np.ones(len(knots())))
+    with ExitStack() as opened:
+        blocks = estimate.restoration.blocks(halves_of_views(job, opened)[0])
+        expected = torch.cat([density for _, density in blocks]) / job.units.scale
+    assert torch.allclose(as_it_is, expected, atol=1e-3 * float(expected.std()))
 
 
 def test_without_it_the_stack_is_as_it_was(noisy, whole, tmp_path) -> None:
