@@ -11,6 +11,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.errors import StoppedError
 from wedge.fit.begin import begin
+from wedge.fit.checkpoint import CHECKPOINT_NAME
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
@@ -155,6 +156,28 @@ def test_stopped_it_goes_on_where_it_was(noisy, whole, tmp_path) -> None:
         run(noisy, tmp_path / "run", stop=stop, on_progress=count)
     found, _ = run(noisy, tmp_path / "run", resume=True)
     assert np.array_equal(found, whole[0])
+
+
+def test_a_stop_as_the_weights_are_found_does_not_lose_it(noisy, whole, tmp_path) -> None:
+    stop = StopRequest()
+
+    def count(done: int, total: int, loss: float) -> None:
+        stop.reason = "SIGTERM" if 2 * done >= total else None
+
+    with pytest.raises(StoppedError, match="after 0 of"):
+        run(noisy, tmp_path / "run", stop=stop, on_progress=count)
+    found, _ = run(noisy, tmp_path / "run", resume=True)
+    assert np.array_equal(found, whole[0])
+
+
+def test_a_stop_while_it_is_learned_with_known_weights_keeps_nothing(noisy, whole, tmp_path) -> None:
+    _, told, folder = whole
+    write_settled(folder, told)
+    stop = StopRequest()
+    stop.reason = "SIGTERM"
+    with pytest.raises(StoppedError, match="nothing is kept"):
+        run(noisy, tmp_path / "run", settled=read_settled(folder), stop=stop)
+    assert not (tmp_path / "run" / CHECKPOINT_NAME).exists()
 
 
 def test_what_is_made_with_known_weights_learns_of_its_own_views(noisy, whole) -> None:

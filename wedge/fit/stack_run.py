@@ -30,7 +30,7 @@ from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_learned import add_learned, learned_estimate
-from wedge.fit.stack_weights import choose_weights
+from wedge.fit.stack_weights import choose_weights, nothing_kept
 from wedge.out_of_memory import release_unused
 from wedge.output import Writer
 from wedge.slabs import chunk_rows, slab_ranges
@@ -188,9 +188,12 @@ def _begin(
     chosen, learned = run.progress.chosen, None
     if chosen.get("learned"):
         learned = learned_estimate(run.job, (), range(0), lambda: stop.reason is None, say)
+        if stop.reason is not None:
+            raise nothing_kept(stop.reason)
     if "weights" not in chosen or (chosen.get("learned") and learned is None):
         learned = choose_weights(run.job, run.progress, members, stop, say, on_progress)
-    if stop.reason is None and learned is not None and team.leads():
+    # Also where a stop has come since: what is saved next is taken to hold it.
+    if learned is not None and team.leads():
         add_learned(run.job, learned, run.total, np.array(chosen["weights"])[-1])
         release_unused()
 

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable
 
-from wedge.errors import InterruptedRunError, StoppedError
+from wedge.errors import InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.checkpoint import Progress
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
@@ -18,6 +18,12 @@ from wedge.out_of_memory import release_unused
 
 SAMPLE_ROWS = 64
 """Rows that the weights are found on, at the most."""
+
+
+def nothing_kept(reason: str | None) -> WedgeError:
+    """Return the error of a stack that was stopped before its first fit."""
+    message = f"stopped by {reason} before the first fit: nothing is kept"
+    return InterruptedRunError(message) if reason == "SIGINT" else StoppedError(message)
 
 
 def choose_weights(
@@ -58,8 +64,7 @@ def choose_weights(
     further = [] if learned is None else [learned.prediction]
     stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further)
     if stack is None:
-        message = f"stopped by {stop.reason} before the first fit: nothing is kept"
-        raise InterruptedRunError(message) if stop.reason == "SIGINT" else StoppedError(message)
+        raise nothing_kept(stop.reason)
     release_unused()
     best = describe(members, stack.base)
     progress.chosen |= {"fits": len(members), "learned": learned is not None, "held_out_error": stack.error}
