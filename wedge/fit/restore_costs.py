@@ -4,10 +4,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-from wedge.errors import InputError
 from wedge.fit.calibrate import held_bytes, seconds_of
 from wedge.fit.job import Job
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, voxels_to_learn_from, why_not_learned
+from wedge.fit.restore_halves import halves_of_views, in_half_precision, refuse_unlearnable, voxels_to_learn_from
 from wedge.restore.network import applied
 from wedge.restore.run import BLOCK_ROWS, Restoration, needed_bytes, pair_on, rows_to_learn_from
 from wedge.restore.training import REFILLS, Learning
@@ -26,8 +25,7 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     DeviceError
         If memory does not suffice.
     """
-    if reason := why_not_learned(job):
-        raise InputError(f"{job.tilts.name}: {reason} for the restore method; give --method adaptive")
+    refuse_unlearnable(job)
     config, base = job.config.restore, held_bytes(job.device)
     with ExitStack() as opened:
         halves, angles = halves_of_views(job, opened)

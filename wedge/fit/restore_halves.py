@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import torch
 
 from wedge.data import TiltSeries
-from wedge.errors import DeviceError
+from wedge.errors import DeviceError, InputError
 from wedge.fbp import default_edges, fbp_slices
 from wedge.fit import team
 from wedge.fit.job import Job
@@ -33,6 +33,18 @@ def why_not_learned(job: Job) -> str | None:
     if job.halves is None and num_views < _LEAST_VIEWS:
         return f"{num_views} views are too few to be halved, {_LEAST_VIEWS} are needed"
     return None
+
+
+def refuse_unlearnable(job: Job) -> None:
+    """Refuse to learn where that cannot be.
+
+    Raises
+    ------
+    InputError
+        With the reason, see `why_not_learned`.
+    """
+    if reason := why_not_learned(job):
+        raise InputError(f"{job.tilts.name}: {reason} for the restore method; give --method adaptive")
 
 
 def enough_to_learn_from(job: Job) -> bool:

@@ -23,7 +23,7 @@ from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, wri
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.known import KnownDensity
 from wedge.fit.loop import StopRequest
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, same_for_all, voxels_to_learn_from, why_not_learned
+from wedge.fit.restore_halves import halves_of_views, in_half_precision, refuse_unlearnable, same_for_all, voxels_to_learn_from
 from wedge.fit.run_dir import LOG_NAME
 from wedge.output import Writer
 from wedge.restore.run import BLOCK_ROWS, Halves, Restoration, pair_on, rows_to_learn_from
@@ -59,8 +59,7 @@ def reconstruct_restored(
     DivergedError
         If the network diverged.
     """
-    if reason := why_not_learned(job):
-        raise InputError(f"{job.tilts.name}: {reason} for the restore method; give --method adaptive")
+    refuse_unlearnable(job)
     config, num_rows = job.config.restore, job.tilts.geometry.volume_shape[1]
     progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
     started, before, total = time.monotonic(), progress.seconds, config.steps + num_rows
