@@ -76,6 +76,12 @@ class RunClock:
         }
 
 
+def cost_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a record says of the cost: seconds, bytes of the process and, where there was one, bytes of the GPU."""
+    keys = ("seconds", "peak_memory_bytes", "device_peak_memory_bytes")
+    return {key: record[key] for key in keys if record.get(key) is not None}
+
+
 def input_hash(path: str | Path) -> str:
     """Return the BLAKE2b hash, 128 bits in hexadecimal, of a file, or of a folder's files and their relative names in sorted order.
 

@@ -8,9 +8,9 @@ import tempfile
 import zlib
 from pathlib import Path
 
-import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.torch import save_file
 
 from wedge.plugin_api import TiltGeometry, cache_dir
 from wedge_torch import matrix
@@ -22,7 +22,7 @@ _KEPT_BYTES = 4 * 2**30
 _log = logging.getLogger(__name__)
 
 
-def load_or_build(geometry: TiltGeometry, model: matrix.Model, dtype: type) -> tuple[matrix.Rows, matrix.Rows]:
+def load_or_build(geometry: TiltGeometry, model: matrix.Model, dtype: torch.dtype) -> tuple[matrix.Rows, matrix.Rows]:
     """Return `matrix.build`'s pair, from disk where it lies there whole; what is damaged or missing is built and written.
 
     Notes
@@ -40,17 +40,17 @@ def load_or_build(geometry: TiltGeometry, model: matrix.Model, dtype: type) -> t
     return pair
 
 
-def _key(geometry: TiltGeometry, model: str, dtype: type) -> str:
+def _key(geometry: TiltGeometry, model: str, dtype: torch.dtype) -> str:
     """Hash what the matrix depends on; extents along y are not among it."""
     nz, _, nx = geometry.volume_shape
     numbers = [*geometry.volume_centre_pixels, geometry.voxel_size_in_pixels, geometry.axis_offset_pixels, *geometry.tilt_angles_deg]
-    parts = [_VERSION, model, np.dtype(dtype).name, nz, nx, geometry.detector_shape[1], *(float(n).hex() for n in numbers)]
+    parts = [_VERSION, model, str(dtype).removeprefix("torch."), nz, nx, geometry.detector_shape[1], *(float(n).hex() for n in numbers)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _load(path: Path) -> tuple[matrix.Rows, matrix.Rows] | None:
     try:
-        with safe_open(path, framework="numpy") as file:
+        with safe_open(path, framework="pt") as file:
             sums = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in _names()}
         if any(_checksum(array) != sums.get(name) for name, array in arrays.items()):
@@ -97,5 +97,5 @@ def _names() -> list[str]:
     return [f"{which}.{part}" for which in ("forward", "backward") for part in ("starts", "columns", "values")]
 
 
-def _checksum(array: np.ndarray) -> str:
-    return f"{zlib.crc32(array):08x}"
+def _checksum(array: torch.Tensor) -> str:
+    return f"{zlib.crc32(array.numpy()):08x}"

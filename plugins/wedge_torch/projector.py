@@ -25,7 +25,7 @@ class TorchProjectorOptions(BaseModel):
 
     model: Literal["strip", "joseph"] = Field("strip", description="strip: exact shadows of voxels; joseph: linear interpolation, faster")
     precision: Literal["float32", "float64"] = Field("float32", description="of the matrix and the sums; results are float32")
-    cache: bool = Field(True, description="keep matrices on disk between runs")
+    cache: bool = Field(True, description="keep matrices on disk between runs (on a CPU)")
     matrix_gib: float = Field(8.0, gt=0, description="matrices larger than this are computed anew in every call: slow")
 
 
@@ -46,7 +46,7 @@ class TorchProjector:
         self._sinogram_shape = (geometry.num_tilts, geometry.detector_shape[1])
         self._num_voxels, self._num_pixels = (shape[0] * shape[1] for shape in (self._slice_shape, self._sinogram_shape))
         double = options.precision == "float64"
-        self._dtype, self._numpy_dtype = (torch.float64, np.float64) if double else (torch.float32, np.float32)
+        self._dtype = torch.float64 if double else torch.float32
         self._columns = _CPU_COLUMNS if self._device.type == "cpu" else _GPU_COLUMNS
         needed = matrix.entries_bound(geometry, options.model) * 2 * (4 + self._dtype.itemsize)
         limit = options.matrix_gib * 2**30
@@ -54,9 +54,8 @@ class TorchProjector:
         self._block_bytes = -(-needed // self._num_blocks)
         self._pair: tuple[torch.Tensor, torch.Tensor] | None = None
         if needed <= limit:
-            build = load_or_build if options.cache else matrix.build
             try:
-                self._pair = self._to_device(*build(geometry, options.model, self._numpy_dtype))
+                self._pair = self._stored(*self._build())
             except (MemoryError, torch.OutOfMemoryError) as error:
                 raise DeviceError(
                     f"projector 'torch': matrices of {needed / 2**30:.1f} GiB do not fit on {self._device}; "
@@ -108,14 +107,20 @@ class TorchProjector:
         width = self._sinogram_shape[1]
         edges = np.linspace(0, self._sinogram_shape[0], self._num_blocks + 1).astype(int).tolist()
         for start, stop in pairwise(edges):
-            rows = matrix.build(self._geometry, self._options.model, self._numpy_dtype, slice(start, stop))
-            yield slice(start * width, stop * width), *self._to_device(*rows)
+            rows = matrix.build(self._geometry, self._options.model, self._dtype, slice(start, stop), self._device)
+            yield slice(start * width, stop * width), *self._stored(*rows)
 
-    def _to_device(self, forward: matrix.Rows, backward: matrix.Rows) -> tuple[torch.Tensor, torch.Tensor]:
+    def _build(self) -> tuple[matrix.Rows, matrix.Rows]:
+        # A GPU computes them faster than a disk gives them.
+        if self._options.cache and self._device.type == "cpu":
+            return load_or_build(self._geometry, self._options.model, self._dtype)
+        return matrix.build(self._geometry, self._options.model, self._dtype, slice(None), self._device)
+
+    def _stored(self, forward: matrix.Rows, backward: matrix.Rows) -> tuple[torch.Tensor, torch.Tensor]:
         num_pixels, num_voxels = len(forward.starts) - 1, len(backward.starts) - 1
         return (
-            _sparse(forward, (num_pixels, num_voxels), self._dtype, self._device),
-            _sparse(backward, (num_voxels, num_pixels), self._dtype, self._device),
+            _sparse(forward, (num_pixels, num_voxels)),
+            _sparse(backward, (num_voxels, num_pixels)),
         )
 
     def _batches(self, count: int) -> Iterator[slice]:
@@ -135,8 +140,8 @@ class TorchProjector:
         return batch.detach().reshape(len(batch), shape[0] * shape[1])
 
 
-def _sparse(rows: matrix.Rows, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    starts, columns, values = (torch.from_numpy(part).to(device) for part in (rows.starts, rows.columns, rows.values))
+def _sparse(rows: matrix.Rows, shape: tuple[int, int]) -> torch.Tensor:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta", category=UserWarning)
-        return torch.sparse_csr_tensor(starts, columns, values.to(dtype), size=shape, check_invariants=False)
+        for known in ("Sparse CSR tensor support is in beta", "Sparse invariant checks are implicitly disabled"):
+            warnings.filterwarnings("ignore", message=known, category=UserWarning)
+        return torch.sparse_csr_tensor(rows.starts, rows.columns, rows.values, size=shape, check_invariants=False)

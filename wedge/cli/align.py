@@ -59,7 +59,7 @@ def command(
     from wedge.formats.xf import write_xf
     from wedge.options import parse_settings
     from wedge.output import refuse_existing, refuse_same
-    from wedge.provenance import RunClock
+    from wedge.provenance import RunClock, cost_of
     from wedge.registry import Registry
 
     clock = RunClock()
@@ -92,8 +92,7 @@ def command(
         applied = {"source": "wedge align"} if found.applied else {}
         writer.commit(record | {"alignment": summary | applied} | source)
     result = {"output": output, "alignment_out": alignment_out, **summary}
-    cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
-    emit({**result, **cost}, as_json=json, text=str(output))
+    emit({**result, **cost_of(record)}, as_json=json, text=str(output))
 
 
 def _refuse_part(reading: Reading) -> None:

@@ -29,7 +29,7 @@ def command(
     from wedge.average import SPREAD_DDOF, average, check_alike
     from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
-    from wedge.provenance import RunClock
+    from wedge.provenance import RunClock, cost_of
 
     clock = RunClock()
     outputs = [path for path in (output, std) if path is not None]
@@ -68,6 +68,6 @@ def command(
         "ddof": SPREAD_DDOF,
         "rms_spread": summary.rms_spread,
         "rms_mean": summary.rms_mean,
-        **{key: record[key] for key in ("seconds", "peak_memory_bytes")},
+        **cost_of(record),
     }
     emit(result, as_json=json, text="\n".join(str(path) for path in outputs))

@@ -62,7 +62,7 @@ def command(
     from wedge.defaults import load_defaults
     from wedge.fbp import default_edges
     from wedge.options import parse_settings
-    from wedge.provenance import RunClock
+    from wedge.provenance import RunClock, cost_of
     from wedge.registry import Registry
     from wedge.slabs import parse_memory
 
@@ -90,9 +90,8 @@ def command(
             _fill(writer, part, chosen, filtering, target, limit)
             record = clock.record(sys.argv, config | half, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
             writer.commit(record)
-    cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
-    more = {"halves": halves} if halves else {}
-    emit({"output": output, **more, **config, **cost}, as_json=json, text="\n".join(map(str, outputs)))
+        more = {"halves": halves} if halves else {}
+    emit({"output": output, **more, **config, **cost_of(record)}, as_json=json, text="\n".join(map(str, outputs)))
 
 
 def _new_volume(output: Path, series: TiltSeries, overwrite: bool) -> Writer:

@@ -26,6 +26,7 @@ from wedge.cli.reading import reads_tilts
 from wedge.cli.watch import PortOption
 from wedge.cli.watching import WatchOption, served
 from wedge.errors import UsageError
+from wedge.provenance import cost_of
 from wedge.reading import AS_STORED, Reading
 
 
@@ -161,7 +162,7 @@ def command(
             "std": std and str(std),
             **({"halves": [str(path) for path in halves]} if halves else {}),
             "fit": summary,
-            **{key: provenance[key] for key in ("seconds", "peak_memory_bytes")},
+            **cost_of(provenance),
         },
         as_json=json,
         text=text,

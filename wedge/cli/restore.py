@@ -46,7 +46,7 @@ def command(
     from wedge.fit.config import RestoreConfig
     from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
-    from wedge.provenance import RunClock
+    from wedge.provenance import RunClock, cost_of
     from wedge.restore.network import half_precision_pays
     from wedge.restore.run import Halves, learn, rows_to_learn_from
     from wedge.restore.training import cube_size
@@ -87,8 +87,7 @@ def command(
         }
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
-    cost = {key: record[key] for key in ("seconds", "peak_memory_bytes")}
-    emit({"output": output, **settings, **cost}, as_json=json, text=str(output))
+        emit({"output": output, **settings, **cost_of(record)}, as_json=json, text=str(output))
 
 
 def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, max_memory: str | None) -> int:
