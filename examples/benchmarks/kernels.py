@@ -1,6 +1,6 @@
 """The networks' fused kernels against plain torch and torch.compile, forward and backward, beside the least time that the device needs.
 
-    python examples/benchmarks/kernels.py [--device cuda] [--sweep]
+    python examples/benchmarks/kernels.py [--device cuda] [--kinds plain fused] [--sweep]
 
 Without --device cuda there is nothing fused: plain torch is timed alone, on few points, to see that the script runs. The least time is the
 larger of two: 6 operations for each weight and point (2 forward, 4 backward) at the rate of a large matrix product of the same precision,
@@ -31,6 +31,7 @@ NETWORKS = {
 }
 ON_CUDA, ON_CPU = (256, 16, 1024), (16, 2, 48)  # (z, y, x)
 REPEATS = 20
+KINDS = ["plain", "compiled", "fused"]
 
 
 def milliseconds(work: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
@@ -101,14 +102,15 @@ def timed(network: torch.nn.Module, box: FieldBox, half: bool, device: torch.dev
     return found, torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else float("nan")
 
 
-def measure(title: str, precision: str, shape: tuple[int, int, int], device: torch.device, rates: dict[str, float]) -> dict:
+def measure(
+    title: str, precision: str, shape: tuple[int, int, int], device: torch.device, rates: dict[str, float], kinds: list[str]
+) -> dict:
     """Return one row of the table; what fails says why, and the others go on."""
     name, settings = NETWORKS[title]
     points = shape[0] * shape[1] * shape[2]
     floor, bound = floor_ms(name, settings, points, precision, rates)
     row = {"network": title, "precision": precision, "floor_ms": round(floor, 3), "bound by": bound}
-    kinds = ("plain", "compiled", "fused") if device.type == "cuda" else ("plain",)
-    for kind in kinds:
+    for kind in kinds if device.type == "cuda" else ["plain"]:
         kernel = "triton" if kind == "fused" else "torch"
         torch.manual_seed(0)
         network = Registry.load().resolve("network", name, {**settings, "kernel": kernel}).build(FieldBox(shape)).to(device)
@@ -122,11 +124,12 @@ def measure(title: str, precision: str, shape: tuple[int, int, int], device: tor
             print(f"{title}, {precision}, {kind}: {' '.join(str(error).split())[:300]}", file=sys.stderr)
             row |= {f"{kind}_ms": None, f"{kind}_mib": None}
     if device.type == "cuda":
-        fused, plain = row["fused_ms"], row["plain_ms"]
+        fused, plain = row.get("fused_ms"), row.get("plain_ms")
         row |= {
             "plain / fused": round(plain / fused, 1) if fused and plain else None,
             "fused / floor": round(fused / floor, 1) if fused else None,
         }
+    print(row, file=sys.stderr)
     return row
 
 
@@ -169,6 +172,7 @@ def main() -> None:
         "--shape", nargs=3, type=int, metavar=("Z", "Y", "X"), help="of the lattice; by default what the device is good for"
     )
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="compiling takes minutes")
     parser.add_argument("--sweep", action="store_true", help="other blocks and programs of the kernels, too")
     args = parser.parse_args()
     device = torch.device(args.device)
@@ -182,7 +186,9 @@ def main() -> None:
     print(", ".join(f"{name} {rate / 1e9:.3g} {'TB' if name == 'bytes' else 'T operations'}/s" for name, rate in rates.items()), "\n")
     pairs = [(title, precision) for title in args.networks for precision in ("float32", "bfloat16")]
     rows = [
-        measure(title, precision, shape, device, rates) for title, precision in pairs if (title[:5], precision) != ("siren", "bfloat16")
+        measure(title, precision, shape, device, rates, args.kinds)
+        for title, precision in pairs
+        if (title[:5], precision) != ("siren", "bfloat16")
     ]
     print(f"{shape} points (z, y, x), forward and backward\n\n{table(rows)}")
     swept = (

@@ -168,8 +168,8 @@ def test_slabs_leave_no_seam() -> None:
 
 
 def test_memory_of_the_network_is_bounded_by_its_slabs() -> None:
-    assert slab_bytes((4096, 256, 256), 12) == slab_bytes((1024, 256, 256), 12) > slab_bytes((8, 256, 256), 12)
-    assert slab_bytes((64, 64, 64), 24) == 2 * slab_bytes((64, 64, 64), 12)
+    assert slab_bytes((4096, 256, 256), 12, CPU) == slab_bytes((1024, 256, 256), 12, CPU) > slab_bytes((8, 256, 256), 12, CPU)
+    assert slab_bytes((64, 64, 64), 24, CPU) == 2 * slab_bytes((64, 64, 64), 12, CPU)
 
 
 def test_thin_volumes_are_refused() -> None:
@@ -188,11 +188,11 @@ def test_rows_learned_from_are_where_halves_have_something_in_common_and_fit_int
     assert 85 < rows.start < 95
     assert rows_to_learn_from(of(volumes), 10**9) == range(128)
     assert len(rows_to_learn_from(of(volumes), 1)) == LEAST_CUBE
-    whole = needed_bytes(shape, 128, 12)
-    assert voxels_within(shape, 12, whole) == 128 * 256
-    fewer = voxels_within((4096, 64, 64), 12, needed_bytes((4096, 64, 64), 256, 12))
+    whole = needed_bytes(shape, 128, 12, CPU)
+    assert voxels_within(shape, 12, whole, CPU) == 128 * 256
+    fewer = voxels_within((4096, 64, 64), 12, needed_bytes((4096, 64, 64), 256, 12, CPU), CPU)
     assert 0 < fewer <= 256 * 64 * 64
-    assert voxels_within(shape, 12, 10**6) == 0
+    assert voxels_within(shape, 12, 10**6, CPU) == 0
 
 
 def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:

@@ -107,8 +107,8 @@ def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, m
 
     limit = memory_limit(device, parse_memory(max_memory) if max_memory else None)
     free = limit - (resident_bytes() if device.type == "cpu" else 0)
-    if not (found := voxels_within(halves.shape, channels, free)):
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels) + limit - free
+    if not (found := voxels_within(halves.shape, channels, free, device)):
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, device) + limit - free
         raise DeviceError(
             f"restoring slices of {halves.shape[1]} x {halves.shape[2]} voxels takes {needed / 2**30:.1f} GiB on {device}, and "
             f"{limit / 2**30:.1f} are allowed: allow more (--max-memory), or make halves of averaged voxels (wedge fbp --bin)"

@@ -148,8 +148,8 @@ def run_fit(
 ) -> bool:
     """Run a fit from where ``progress`` says to its end, or to step ``until``.
 
-    ``save`` is called now and then, when stopped and at the end. ``on_progress`` gets steps done, steps in all and the loss, about once
-    a second. Observers and the history are told steps from ``first`` on.
+    ``save`` is called now and then, and when stopped; what has come to its end is the caller's to keep. ``on_progress`` gets steps done,
+    steps in all and the loss, about once a second. Observers and the history are told steps from ``first`` on.
 
     Returns
     -------
@@ -192,7 +192,8 @@ def run_fit(
         if now - saved > checkpoint_seconds:
             save()
             saved = time.monotonic()
-    save()
+    if progress.step < end:
+        save()
     return progress.step >= end
 
 

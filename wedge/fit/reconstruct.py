@@ -214,12 +214,18 @@ def _reconstruct_network(
             progress = load_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, states, device)
         say(str(fit.plan))
         say(f"{fit.num_steps} steps of {fit.rows_per_step} rows, from step {progress.step}, on {device}")
-        _run(fit, job, progress, run_dir, stop_now, stop, checkpoint_seconds, on_progress)
+        if not stop_now:
+            _run(fit, job, progress, run_dir, stop, checkpoint_seconds, on_progress)
         if not stop_now and progress.step < fit.num_steps:
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)
-        _write_prediction(fit, progress.step - 1, writer, job, stop, on_progress)
-        if stop.reason is not None:
-            raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
+        try:
+            _write_prediction(fit, progress.step - 1, writer, job, stop, on_progress)
+            if stop.reason is not None:
+                raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
+        except BaseException:
+            # Only now: a checkpoint is three times as large as the volume, and takes longer to write.
+            _save(fit, progress, run_dir)
+            raise
         error = held_out_error(fit, progress.step - 1) if fit.held_out else None
         final = progress.history[-1] if progress.history else {}
         plan = {"slab_rows": fit.plan.slab_rows, "planned_memory_bytes": fit.plan.total_bytes, **record_of(fit.field)}
@@ -234,20 +240,26 @@ def _run(
     job: Job,
     progress: Progress,
     run_dir: Path,
-    stop_now: bool,
     stop: StopRequest,
     checkpoint_seconds: float,
     on_progress: Callable[[int, int, float], None],
 ) -> None:
-    if stop_now:
-        return
-
     def save() -> None:
-        if not team.leads():
-            return
-        save_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, [r for _, r in fit.regularizers], progress)
-        (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
+        _save(fit, progress, run_dir)
 
     fit.observers.start(job.run_info(run_dir, fit.num_steps, progress.step, fit.config))
     fit.observers.stage("fitting", 0, 0)
     run_fit(fit, progress, save=save, stop=stop, checkpoint_seconds=checkpoint_seconds, on_progress=on_progress)
+    if team.leads():
+        _write_log(progress, run_dir)
+
+
+def _save(fit: Fit, progress: Progress, run_dir: Path) -> None:
+    """Keep what was fitted so far."""
+    if team.leads():
+        save_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, [regularizer for _, regularizer in fit.regularizers], progress)
+        _write_log(progress, run_dir)
+
+
+def _write_log(progress: Progress, run_dir: Path) -> None:
+    (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))

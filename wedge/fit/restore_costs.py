@@ -41,4 +41,4 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     # All but the first and the last block are wider, by a halo on either side.
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
     seconds = {"learning": step * config.steps + refill * REFILLS, "restoring": block * len(blocks)}
-    return seconds, base + needed_bytes(halves.shape, len(rows), config.channels), {"steps": config.steps}
+    return seconds, base + needed_bytes(halves.shape, len(rows), config.channels, job.device), {"steps": config.steps}

@@ -101,9 +101,9 @@ def voxels_to_learn_from(job: Job, halves: Halves) -> int:
     """
     channels = job.config.restore.channels
     free = job.limit - (resident_bytes() if job.device.type == "cpu" else 0)
-    found = team.least(voxels_within(halves.shape, channels, free), job.device)
+    found = team.least(voxels_within(halves.shape, channels, free, job.device), job.device)
     if not found:
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels) + job.limit - free
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, job.device) + job.limit - free
         raise DeviceError(
             f"memory limit of {job.limit / 2**20:.0f} MiB is too small to restore slices of {halves.shape[1]} x {halves.shape[2]} voxels: "
             f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"

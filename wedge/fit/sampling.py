@@ -5,6 +5,8 @@ another shadow than a half-filled voxel. So the field is projected from a lattic
 themselves, which costs less, and the result is the mean over each voxel.
 """
 
+from typing import Any
+
 import torch
 
 from wedge.geometry import TiltGeometry
@@ -35,7 +37,25 @@ class Sampling:
 
     def pooled(self, fine: torch.Tensor) -> torch.Tensor:
         """Return the means over voxels, ``(y, z, x)``, of values ``(y, factor z, factor x)``."""
-        return fine if self.factor == 1 else torch.nn.functional.avg_pool2d(fine[None], self.factor)[0]
+        if self.factor == 1:
+            return fine
+        pooled: torch.Tensor = _Pooled.apply(fine, self.factor)
+        return pooled
+
+
+class _Pooled(torch.autograd.Function):
+    """Means of squares of points; torch's own gradient of them takes ten times as long on a GPU."""
+
+    @staticmethod
+    def forward(ctx: Any, fine: torch.Tensor, factor: int) -> torch.Tensor:
+        ctx.factor = factor
+        return torch.nn.functional.avg_pool2d(fine[None], factor)[0]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        rows, num_z, num_x = gradient.shape
+        spread = (gradient / ctx.factor**2)[:, :, None, :, None].expand(rows, num_z, ctx.factor, num_x, ctx.factor)
+        return spread.reshape(rows, num_z * ctx.factor, num_x * ctx.factor), None
 
 
 def finer_geometry(geometry: TiltGeometry, factor: int) -> TiltGeometry:

@@ -62,26 +62,27 @@ def half_precision_pays(device: torch.device) -> bool:
     return any(bool(ask()) for ask in asked if ask is not None)
 
 
-_AT_ONCE = 2**20  # voxels of a slab, halos not counted
+_AT_ONCE = {"cpu": 2**20, "cuda": 2**23}  # voxels of a slab, halos not counted; large ones spend less on halos
 _LEAST_ROWS = REACH
 _ARRAYS = 10  # of all channels that a forward pass holds at once
 _ALIKE_DEG = 6.0  # between the outermost views of either side
 
 
-def slab_rows(num_z: int, num_x: int, voxels_at_once: int = _AT_ONCE) -> int:
+def slab_rows(num_z: int, num_x: int, voxels_at_once: int) -> int:
     """Return the y-rows that are restored at once, a multiple of `COARSEST`; with fewer most would be spent on their halos."""
     return max(_LEAST_ROWS, voxels_at_once // (num_z * num_x) // COARSEST * COARSEST)
 
 
-def slab_bytes(shape: Sequence[int], channels: int) -> int:
+def slab_bytes(shape: Sequence[int], channels: int, device: torch.device) -> int:
     """Return what a slab of a volume ``(y, z, x)`` takes while it is restored."""
     rows, num_z, num_x = (count + 5 * COARSEST for count in shape)
-    return 4 * _ARRAYS * channels * min(rows, slab_rows(num_z, num_x) + 2 * REACH) * num_z * num_x
+    return 4 * _ARRAYS * channels * min(rows, slab_rows(num_z, num_x, _AT_ONCE[device.type]) + 2 * REACH) * num_z * num_x
 
 
 @torch.no_grad()
-def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int = _AT_ONCE) -> torch.Tensor:
+def applied(network: Restorer, density: torch.Tensor, voxels_at_once: int | None = None) -> torch.Tensor:
     """Return a whole density ``(y, z, x)`` restored, slab by slab with halos that leave no seams."""
+    voxels_at_once = voxels_at_once or _AT_ONCE[density.device.type]
     rows, num_z, num_x = density.shape
     sides = [(COARSEST * 2, COARSEST * 2 + -count % COARSEST) for count in (rows, num_z, num_x)]
     padding = [pad for side in reversed(sides) for pad in side]
