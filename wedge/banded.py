@@ -78,18 +78,17 @@ def kernel_of(matrix: torch.Tensor) -> Along | None:
     """Return the product as a kernel, None where rows have too many non-zeros for it; see `wedge.banded_kernel`."""
     from wedge.banded_kernel import Taps, along
 
-    touched = (matrix != 0).cpu()
-    places = torch.arange(matrix.shape[1])
-    empty = ~touched.any(dim=1)
-    first = torch.where(touched, places, matrix.shape[1]).amin(dim=1).masked_fill(empty, 0)
-    last = torch.where(touched, places, -1).amax(dim=1).masked_fill(empty, 0)
-    count = int((last - first).amax()) + 1
-    if count > _MOST_TAPS:
+    columns = matrix.shape[1]
+    touched, places = matrix != 0, torch.arange(columns, device=matrix.device)
+    # An empty row begins anywhere.
+    first = torch.where(touched, places, columns).amin(dim=1).clamp_max(columns - 1)
+    last = torch.where(touched, places, 0).amax(dim=1)
+    num_taps = max(1, int((last - first).amax()) + 1)
+    if num_taps > _MOST_TAPS:
         return None
-    columns = first[:, None] + torch.arange(count)
-    weights = matrix.gather(1, columns.clamp_max(matrix.shape[1] - 1).to(matrix.device))
-    weights = torch.where((columns < matrix.shape[1]).to(matrix.device), weights, 0)
-    taps = Taps(first.int().to(matrix.device), weights.contiguous(), matrix.shape[1])
+    places = first + torch.arange(num_taps, device=matrix.device)[:, None]
+    weights = torch.where(places < columns, matrix.T.gather(0, places.clamp_max(columns - 1)), 0)
+    taps = Taps(first.int(), weights.contiguous(), columns)
     return lambda values, dim: along(taps, values, dim)
 
 
