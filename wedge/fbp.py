@@ -45,8 +45,8 @@ Edges = Literal["zero", "taper"]
 _WORKING_COPIES = 9
 """Arrays of the size of a padded sinogram that are held at once: by filtering, scratch space included, and by what reads ahead."""
 
-_SLICE_COPIES = 4
-"""Arrays of the size of the slices, those that are written meanwhile among them."""
+_SLICE_COPIES = 6
+"""Arrays of the size of the slices, those that are written meanwhile, chunk beside chunk, among them."""
 
 
 def default_edges(tilts: TiltSeries) -> Edges:

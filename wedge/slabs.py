@@ -6,6 +6,9 @@ problem of its own.
 
 import os
 import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ from wedge.masked import fill_along_rows
 
 CHUNK_BYTES = 8 * 2**20
 MAX_CHUNK_ROWS = 16
+
+_MOST_WRITING_THREADS = 4
+"""Each holds a chunk about three times: as it is, and while it is compressed."""
 
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)(i?)(b?)\s*", re.IGNORECASE)
 
@@ -110,14 +116,69 @@ def read_block(array: ArrayLike3D, name: str, y_start: int, y_stop: int) -> np.n
         ) from error
 
 
-def write_rows(array: Any, y_start: int, block: np.ndarray) -> None:
-    """Write ``(y, z or tilt, x)`` rows from ``y_start`` into a Zarr or NumPy array ``(z or tilt, y, x)``."""
-    # Chunk by chunk: of several at once, some are still being written when the first has failed.
+def write_rows(array: Any, y_start: int, block: np.ndarray, meanwhile: Callable[[], None] | None = None) -> None:
+    """Write rows into a Zarr or NumPy array ``(z or tilt, y, x)``, a few chunks at a time.
+
+    The first error is raised, when no chunk is being written any more, and none is begun after it.
+
+    Parameters
+    ----------
+    array
+        Where to.
+    y_start
+        The first row.
+    block
+        ``(y, z or tilt, x)`` rows.
+    meanwhile
+        Called in this thread while others write.
+
+    Raises
+    ------
+    OSError
+        If a chunk cannot be written.
+    """
     y_stop = y_start + block.shape[0]
     chunk = array.chunks[1] if hasattr(array, "chunks") else max(1, block.shape[0])
-    for first in range(y_start - y_start % chunk, y_stop, chunk):
+
+    def write(first: int) -> None:
         start, stop = max(first, y_start), min(first + chunk, y_stop)
         array[:, start:stop, :] = np.ascontiguousarray(block[start - y_start : stop - y_start].transpose(1, 0, 2))
+
+    chunks = range(y_start - y_start % chunk, y_stop, chunk) if len(block) else ()
+    _call_in_threads([partial(write, first) for first in chunks], meanwhile)
+
+
+def _call_in_threads(calls: Sequence[Callable[[], None]], here: Callable[[], None] | None) -> None:
+    """Call all in a few threads, and ``here`` in this one; see `write_rows` for errors."""
+    in_turn = [*calls, *([] if here is None else [here])]
+    if len(in_turn) < 2 or _usable_cores() == 1:
+        for call in in_turn:
+            call()
+        return
+    errors: list[BaseException] = []
+
+    def unless_failed(call: Callable[[], None]) -> None:
+        try:
+            if not errors:
+                call()
+        except BaseException as error:
+            errors.append(error)
+
+    with ThreadPoolExecutor(min(len(calls), _MOST_WRITING_THREADS, _usable_cores()), "wedge-chunk") as pool:
+        try:
+            finished = pool.map(unless_failed, calls)
+            if here is not None:
+                unless_failed(here)
+            list(finished)
+        except BaseException as error:  # this thread was interrupted
+            errors.append(error)
+    if errors:
+        # Not held here any more, for its traceback holds this function, and so the rows.
+        raise errors.pop(0)
+
+
+def _usable_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rows_first(views: np.ndarray) -> np.ndarray:
