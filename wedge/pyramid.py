@@ -23,9 +23,15 @@ def level_scale(shape: tuple[int, int, int], level: int) -> tuple[float, float, 
 
 def halve(block: np.ndarray) -> np.ndarray:
     """Return the means of blocks of 2x2x2 values of ``(z, y, x)`` float32; an odd last plane is left out, a single one is kept."""
-    for axis, size in enumerate(block.shape):
-        last = size // 2 * 2
-        if last:
-            even, odd = ([slice(None)] * axis + [slice(start, last, 2)] for start in (0, 1))
-            block = (block[tuple(even)] + block[tuple(odd)]) / 2
+    for axis in range(block.ndim):
+        block = halve_along(block, axis)
     return block
+
+
+def halve_along(block: np.ndarray, axis: int) -> np.ndarray:
+    """Return the means of pairs of values along one axis of float32; an odd last one is left out, and a single one is kept: no copy."""
+    last = block.shape[axis] // 2 * 2
+    if not last:
+        return block
+    even, odd = ((*(slice(None),) * axis, slice(start, last, 2)) for start in (0, 1))
+    return (block[even] + block[odd]) / 2

@@ -6,6 +6,8 @@ volume is its array ``0``, ``(z, y, x)``, as OME-Zarr names it, and where it is 
 Chunks span all of the first and last axis and a few rows.
 """
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +17,14 @@ import zarr
 from filelock import BaseFileLock
 from zarr.codecs import BloscCodec
 
+from wedge.coarser import CoarserCopies
 from wedge.data import TiltSeries, Volume
 from wedge.errors import InputError, OutputExistsError
 from wedge.geometry import TiltGeometry
 from wedge.ome_zarr import ZARR_FORMATS, OmeZarrVersion, ome_attributes
 from wedge.output import PendingOutput, Writer, lock_output, refuse_existing, release_output, writing
-from wedge.pyramid import halve, level_shapes
-from wedge.slabs import chunk_rows, slab_ranges, write_rows
+from wedge.pyramid import level_shapes
+from wedge.slabs import chunk_rows, write_rows
 from wedge.store_attributes import FORMAT_VERSION, KIND_NAMES, Kind, wedge_attributes
 from wedge.zarr_array import open_array
 
@@ -177,40 +180,31 @@ def create_volume(
 
 
 class _ZarrSink:
-    """Rows into the array of a partial store; coarser copies and the attribute ``complete`` at the end."""
+    """Rows into the array of a partial store, and into its coarser copies; the attribute ``complete`` at the end."""
 
     def __init__(
-        self, group: zarr.Group, array: zarr.Array[Any], axes: tuple[str, str, str], kind: Kind, weights: zarr.Array[Any] | None
+        self, group: zarr.Group, array: zarr.Array[Any], weights: zarr.Array[Any] | None, copies: Sequence[zarr.Array[Any]]
     ) -> None:
         self._group = group
-        self._weights = weights
         self._array = array
-        self._axes = axes
-        self._kind = kind
+        self._weights = weights
+        self._coarser = CoarserCopies(array, copies) if copies else None
 
     def write_rows(self, y_start: int, block: np.ndarray) -> None:
-        write_rows(self._array, y_start, block)
+        if self._coarser is None:
+            write_rows(self._array, y_start, block)
+        else:
+            write_rows(self._array, y_start, block, partial(self._coarser.add, y_start, block))
 
     def write_weights(self, y_start: int, block: np.ndarray) -> None:
         if self._weights is not None:
             write_rows(self._weights, y_start, block)
 
     def finish(self, provenance: dict[str, Any]) -> None:
-        if self._kind == "volume":
-            self._write_coarser_levels()
+        if self._coarser is not None:
+            self._coarser.finish()
         attributes: Any = self._group.attrs["wedge"]
         self._group.attrs["wedge"] = {**attributes, "provenance": provenance, "complete": True}
-
-    def _write_coarser_levels(self) -> None:
-        finer = self._array
-        z, y, x = finer.shape
-        for level, shape in enumerate(level_shapes((z, y, x))[1:], start=1):
-            coarser = _create_array(self._group, str(level), shape, self._axes)
-            factor = 2 if finer.shape[1] > 1 else 1
-            for rows in slab_ranges(shape[1], coarser.chunks[1]):
-                block = np.asarray(finer[:, factor * rows.start : factor * rows.stop, :])
-                coarser[:, rows.start : rows.stop, :] = halve(block)
-            finer = coarser
 
     def close(self) -> None:
         """Close nothing: a store keeps no file open."""
@@ -254,10 +248,12 @@ def _create(
             group = zarr.create_group(str(output.partial), zarr_format=zarr_format, attributes={**other_attributes, "wedge": wedge})
             array = _create_array(group, _ARRAYS[kind], shape, axes)
             weights = _create_array(group, _WEIGHTS, shape, axes) if attributes.get("weighted") else None
+            coarse = level_shapes(shape)[1:] if kind == "volume" else []
+            copies = [_create_array(group, str(level), level_shape, axes) for level, level_shape in enumerate(coarse, start=1)]
     except BaseException:
         output.discard()
         raise
-    return Writer(output, shape, _ZarrSink(group, array, axes, kind, weights), weights is not None)
+    return Writer(output, shape, _ZarrSink(group, array, weights, copies), weights is not None)
 
 
 def _refuse_other_kind(path: Path, kind: Kind) -> None:
