@@ -53,7 +53,9 @@ def machine() -> dict[str, Any]:
             model = line.split(":", 1)[1].strip()
             break
     versions = {name: metadata.version(name) for name in ("wedge-tomo", "torch", "numpy")}
-    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version(), **versions}
+    torch = sys.modules.get("torch")
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch is not None and torch.cuda.is_available() else {}
+    return {"cpu": model, "cores": len(os.sched_getaffinity(0)), **gpu, "python": platform.python_version(), **versions}
 
 
 def command_words() -> list[str]:

@@ -21,7 +21,8 @@ def section(name: str) -> str:
     data = json.loads((RESULTS / f"{name}.json").read_text())
     machine = data["machine"]
     rows = data["rows"] if "rows" in data else [{"z x x": size, **row} for size, rows in data["sizes"].items() for row in rows]
-    on = f"*{machine['cpu']}, {machine['cores']} cores, torch {machine['torch']}; `{' '.join(data['command'])}`*"
+    gpu = f", {machine['gpu']}" if "gpu" in machine else ""
+    on = f"*{machine['cpu']}, {machine['cores']} cores{gpu}, torch {machine['torch']}; `{' '.join(data['command'])}`*"
     return f"<!-- {name} -->\n\n{data.get('case') or data['what']}.\n\n{table(rows, data.get('better'))}\n\n{on}\n"
 
 
