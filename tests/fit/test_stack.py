@@ -147,13 +147,15 @@ def test_frequencies_are_those_of_pixels():
 
 
 def test_members_are_less_regularized_the_less_noise_there_is():
-    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.0, 0.1, 1.0, 2.0)]
+    weights = [
+        [member.config.regularizers[0].weight for member in members_for(config(), ratio, 32, False)] for ratio in (0.0, 0.1, 1.0, 2.0)
+    ]
     assert weights[0] == weights[1] == weights[2]
     assert all(less < more for less, more in zip(weights[3], weights[2], strict=True))
 
 
 def test_members_differ_and_see_all_rows():
-    members = members_for(config(passes=120), 0.5, 48)
+    members = members_for(config(passes=120), 0.5, 48, False)
     told = [describe(members, index) for index in range(sum(len(member.looks) for member in members))]
     assert {member.config.batch_rows for member in members} == {48}
     assert {member.looks for member in members} == {(15, 30, 60), (30, 60, 120)}
@@ -162,24 +164,33 @@ def test_members_differ_and_see_all_rows():
     assert len({(member.config.model_dump_json()) for member in members}) == len(members)
 
 
-def test_where_noise_is_faint_members_converge_on_a_finer_lattice():
-    members = members_for(config(passes=120, oversampling=2), 60.0, 48)
-    assert {member.config.oversampling for member in members} == {2} == factors(members) - {1}
-    # Eight steps a pass, of 48 rows and of some of them.
-    assert {member.steps(48) for member in members} == {8 * 60} == {member.on_rows(16).steps(16) for member in members}
-    assert factors(members_for(config(passes=120, oversampling=2), 0.5, 48)) == {1}
-
-
-def test_between_both_there_are_fits_of_either_kind():
-    members = members_for(config(passes=120, oversampling=2), 10.0, 48)
+@pytest.mark.parametrize("ratio", [60.0, 10.0, 4.0])
+def test_where_noise_is_faint_some_converge_on_a_finer_lattice(ratio):
+    members = members_for(config(passes=120, oversampling=2), ratio, 48, False)
     assert factors(members) == {1, 2}
-    assert {member.steps(48) for member in members} == {60, 8 * 60}
+    # Eight steps a pass, of 48 rows and of some of them; the others take all rows at once.
+    converging = [member for member in members if member.config.oversampling == 2]
+    assert {member.steps(48) for member in converging} == {8 * 60} == {member.on_rows(16).steps(16) for member in converging}
+    assert {member.steps(48) for member in members if member not in converging} == {60}
     assert widest(members).config.oversampling == 2
     assert widest(members).config.blur_voxels == max(member.config.blur_voxels for member in members)
 
 
+def test_the_less_noise_the_more_of_them_converge():
+    counts = [[m.config.oversampling for m in members_for(config(oversampling=2), ratio, 48, False)].count(2) for ratio in (1, 4, 10, 60)]
+    assert counts == sorted(counts)
+    assert counts[0] == 0 < counts[1] < counts[2] < counts[3]
+
+
+def test_beside_a_network_fewer_fits_do_in_noise():
+    alone, beside = (members_for(config(passes=120), 0.5, 48, network) for network in (False, True))
+    assert 4 <= len(beside) < len(alone)
+    assert all(member in alone for member in beside)
+    assert members_for(config(), 10.0, 48, True) == members_for(config(), 10.0, 48, False)
+
+
 def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
-    for member in members_for(config(passes=120), 0.5, 48):
+    for member in members_for(config(passes=120), 0.5, 48, False):
         some = member.on_rows(16)
         assert some.config.rows_per_step(16) == 16
         assert some.steps_at_looks(16) == member.steps_at_looks(48)
@@ -187,7 +198,7 @@ def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
 
 def test_few_passes_still_make_a_stack():
     assert all(
-        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
+        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8, False)
     )
 
 

@@ -15,7 +15,7 @@ from wedge.fit.job import Job
 from wedge.fit.margin import fitted_margin, needed_margin
 from wedge.fit.memory import memory_limit
 from wedge.fit.normalization import Normalization, normalize, sample_rows, sample_weights
-from wedge.fit.restore_halves import enough_to_learn_from
+from wedge.fit.restore_halves import left_to_a_network
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.fit.spectrum import NOISE_FREE, Spectrum, measure
 from wedge.fit.trials import views_to_judge_by
@@ -124,8 +124,7 @@ def _units(
 def _kind(job: Job, say: Callable[[str], None]) -> str:
     """Measure the noise, unless the adaptive field does so itself, and return the kind of field: as told, or as the views ask for."""
     told = job.config.method
-    may_learn = "restore" in job.config.tune and enough_to_learn_from(job)
-    if told == "adaptive" or (told == "auto" and not job.units.positive and not may_learn):
+    if told == "adaptive" or (told == "auto" and not job.units.positive and not left_to_a_network(job)):
         return "adaptive"
     spectrum = _spectrum(job)
     ratio = spectrum.signal_to_noise

@@ -20,7 +20,7 @@ from wedge.fit.members import members_for, widest
 from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.restore_costs import restore_costs
-from wedge.fit.restore_halves import enough_to_learn_from
+from wedge.fit.restore_halves import left_to_a_network
 from wedge.fit.stack import knots
 from wedge.fit.stack_weights import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
@@ -164,7 +164,7 @@ def _trials_seconds(job: Job) -> float:
 def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows, left_to_a_network(job))
     # The sums, and the equations of the weights, are in main memory.
     on_cpu = job.device.type == "cpu"
     sums = (4 if spread else 2) * 4 * math.prod(geometry.volume_shape) if on_cpu else 0
@@ -201,7 +201,7 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
 
 def _of_learned_estimate(job: Job) -> tuple[dict[str, float], int]:
     """Return the seconds and the bytes of the estimate of a stack that a network learns; nothing where there is none."""
-    if "restore" not in job.config.tune or not enough_to_learn_from(job):
+    if not left_to_a_network(job):
         return {}, 0
     try:
         seconds, memory, _ = restore_costs(job)

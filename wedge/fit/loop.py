@@ -198,12 +198,12 @@ def run_fit(
 
 
 @torch.no_grad()
-def predict(fit: Fit, step: int, y_start: int, y_stop: int) -> torch.Tensor:
-    """Return rows of the field's normalized density after ``step``, ``(y, z, x)`` float32 on the CPU."""
+def predict(fit: Fit, step: int, y_start: int, y_stop: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Return rows of the field's normalized density after ``step``, ``(y, z, x)`` float32, where they are asked for."""
     sampling = fit.sampling(step)
 
     def rows() -> torch.Tensor:
         slabs = [range(low, min(low + fit.plan.slab_rows, y_stop)) for low in range(y_start, y_stop, fit.plan.slab_rows)]
-        return torch.cat([sampling.pooled(fit.field(sampling.lattice(slab.start, slab.stop))).cpu() for slab in slabs])
+        return torch.cat([sampling.pooled(fit.field(sampling.lattice(slab.start, slab.stop))).to(device) for slab in slabs])
 
     return fit.plan.in_slabs(rows)

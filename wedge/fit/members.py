@@ -1,7 +1,7 @@
 """The fits of a stack: how they differ, and what each says of views that none of them has seen.
 
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
-about. A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
+about. A few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen. A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
 
 In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,
 each on some rows, and a lattice finer than the voxels.
@@ -29,8 +29,8 @@ from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
-_FINE = 8.0  # from which on fits that converge are better, with some of the others beside them
-_CLEAR = 20.0  # from which on they need no others
+_FINE = 8.0  # from which on fits that converge tell most, with some of the others beside them
+_CLEAR = 20.0  # from which on more of them do
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
 
 
@@ -54,24 +54,28 @@ def _ramp(*entries: tuple[float, float]) -> tuple[_Setting, ...]:
     return tuple(_Setting("ramp", blur, weight, 0.15) for blur, weight in entries)
 
 
-_NOISY_FITS: tuple[_Setting, ...] = (
-    *_plain((0.0, 3.0), (0.8, 1.0), (1.2, 0.3), (1.5, 1.0), (1.5, 3.0), (2.2, 1.0)),
-    *_ramp((0.0, 3.0), (0.0, 10.0), (0.8, 3.0), (0.8, 10.0)),
-    # The same in smaller steps gets less far, and elsewhere; longer, and with less of the fine detail, it fills the wedge.
-    _Setting("ramp", 0.0, 10.0, 0.15, _SMALL_STEPS),
-    _Setting("ramp", 0.0, 10.0, 0.08, _SMALL_STEPS, 2 * _PASSES),
-)
-_FAINT_FITS: tuple[_Setting, ...] = (
-    *_plain((0.0, 0.3), (0.0, 1.0), (0.0, 3.0), (0.5, 0.3), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0)),
-    *_ramp((0.0, 1.0), (0.0, 3.0), (0.0, 10.0), (0.5, 3.0), (0.8, 3.0)),
-)
-_CLEAR_FITS: tuple[_Setting, ...] = (
+_SMALL = _Setting("ramp", 0.0, 10.0, 0.15, _SMALL_STEPS)
+_SMALL_AND_LONG = _Setting("ramp", 0.0, 10.0, 0.08, _SMALL_STEPS, 2 * _PASSES)
+"""The same in smaller steps gets less far, and elsewhere; longer, and with less of the fine detail, it fills the wedge."""
+_CONVERGING: tuple[_Setting, ...] = (
     _Setting("ramp", 0.0, 0.12, 0.15, 1.0, converges=True),
     _Setting("ramp", 0.0, 0.35, None, 1.0, converges=True),
     _Setting("ramp", 0.8, 0.12, 0.15, 1.0, converges=True),
     _Setting("ramp", 0.8, 0.35, None, 1.0, converges=True),
 )
-_FINE_FITS: tuple[_Setting, ...] = (*_CLEAR_FITS, *_plain((0.0, 1.0)), *_ramp((0.0, 10.0)))
+_NOISY_FITS: tuple[_Setting, ...] = (
+    *_plain((0.0, 3.0), (0.8, 1.0), (1.2, 0.3), (1.5, 1.0), (1.5, 3.0), (2.2, 1.0)),
+    *_ramp((0.0, 3.0), (0.0, 10.0), (0.8, 3.0), (0.8, 10.0)),
+    *(_SMALL, _SMALL_AND_LONG),
+)
+_NOISY_FITS_BESIDE_NETWORK: tuple[_Setting, ...] = (
+    *_plain((0.0, 3.0), (1.2, 0.3), (1.5, 3.0)),
+    *_ramp((0.0, 10.0)),
+    *(_SMALL, _SMALL_AND_LONG),
+)
+_FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1.0)), *_ramp((0.0, 1.0)))
+_FINE_FITS: tuple[_Setting, ...] = (_CONVERGING[0], _CONVERGING[3], *_ramp((0.0, 1.0), (0.8, 3.0)), _SMALL)
+_CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,11 @@ class Member:
         return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
-def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> list[Member]:
-    """Return the fits of a stack of views with a signal to noise."""
+def members_for(config: FitConfig, signal_to_noise: float, num_rows: int, beside_network: bool) -> list[Member]:
+    """Return the fits of a stack of views with a signal to noise; ``beside_network`` of one in which a network's density is an estimate."""
     tables = {_CLEAR: _CLEAR_FITS, _FINE: _FINE_FITS, _FAINT: _FAINT_FITS}
-    table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
+    noisy = _NOISY_FITS_BESIDE_NETWORK if beside_network else _NOISY_FITS
+    table = next((fits for least, fits in tables.items() if signal_to_noise > least), noisy)
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:

@@ -29,14 +29,19 @@ from wedge.slabs import chunk_rows, slab_ranges
 
 __all__ = ["Plugins", "Reconstruction", "reconstruct"]
 
+_CHUNKS_WRITTEN = 4
+
 
 def _write_prediction(
     fit: Fit, step: int, writer: Writer, job: Job, stop: StopRequest, on_progress: Callable[[int, int, float], None]
 ) -> None:
     shape = job.tilts.geometry.volume_shape
+    chunk = chunk_rows(shape)
+    # Several chunks are compressed at once; no more rows than a step takes, for which there was room.
+    at_once = max(1, min(_CHUNKS_WRITTEN, fit.plan.slab_rows // chunk)) * chunk
     job.observers.stage("writing the volume", 0, 0)
     with WriteBehind(writer) as behind:
-        for rows in slab_ranges(shape[1], chunk_rows(shape)) if team.leads() else []:
+        for rows in slab_ranges(shape[1], at_once) if team.leads() else []:
             if stop.reason is not None:
                 return
             behind.write_rows(rows.start, job.cropped(predict(fit, step, rows.start, rows.stop)) * job.units.scale)

@@ -54,6 +54,11 @@ def enough_to_learn_from(job: Job) -> bool:
     return enough and why_not_learned(job) is None
 
 
+def left_to_a_network(job: Job) -> bool:
+    """Return whether the data may choose a network that learns from halves of the views, and there is enough to learn from."""
+    return "restore" in job.config.tune and enough_to_learn_from(job)
+
+
 def halves_of_views(job: Job, outputs: ExitStack) -> tuple[Halves, tuple[float, ...]]:
     """Return both halves of what is fitted, and the tilt angles of all its views.
 

@@ -16,7 +16,7 @@ from wedge.fit import team
 from wedge.fit.halves import Halves as TiltHalves
 from wedge.fit.job import Job
 from wedge.fit.radial import RadialFilter
-from wedge.fit.restore_halves import enough_to_learn_from, halves_of_views, in_half_precision, same_for_all, voxels_to_learn_from
+from wedge.fit.restore_halves import halves_of_views, in_half_precision, left_to_a_network, same_for_all, voxels_to_learn_from
 from wedge.formats.views import views_of
 from wedge.restore.run import Restoration, pair_on, rows_to_learn_from
 from wedge.restore.training import Learning
@@ -56,7 +56,7 @@ def learned_estimate(
     go_on
         Asked before every step; once it is False, what was learned so far is returned.
     """
-    if "restore" not in job.config.tune or not enough_to_learn_from(job):
+    if not left_to_a_network(job):
         return None
     kept = _without(job, judges)
     with ExitStack() as opened:

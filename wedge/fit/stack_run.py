@@ -131,7 +131,6 @@ def reconstruct_stack(
     if stop_now:
         raise UsageError("a stack has no result before its last fit: continue with --resume, or start again with --method network")
     num_rows = job.tilts.geometry.detector_shape[0]
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
     path = run_dir / CHECKPOINT_NAME
     progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
     run = StackRun(job, progress, std_writer is not None)
@@ -139,8 +138,11 @@ def reconstruct_stack(
         if team.leads():
             run.load(path)
     else:
-        _begin(run, members, stop, say, on_progress)
+        _begin(run, stop, say, on_progress)
         run.save(path)
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows, bool(progress.chosen["learned"]))
+    if len(members) != progress.chosen["fits"]:
+        raise InputError(f"{path} is of another version, whose stacks are of other fits: start again with --overwrite")
     parts = build_projectors(job.parts, job.plugins, factors(members), job.device)
     steps = [member.steps(num_rows) for member in members]
     all_steps = sum(steps)
@@ -179,7 +181,6 @@ def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
 
 def _begin(
     run: StackRun,
-    members: list[Member],
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
@@ -191,7 +192,7 @@ def _begin(
         if stop.reason is not None:
             raise nothing_kept(stop.reason)
     if "weights" not in chosen or (chosen.get("learned") and learned is None):
-        learned = choose_weights(run.job, run.progress, members, stop, say, on_progress)
+        learned = choose_weights(run.job, run.progress, stop, say, on_progress)
     # Also where a stop has come since: what is saved next is taken to hold it.
     if learned is not None and team.leads():
         add_learned(run.job, learned, run.total, np.array(chosen["weights"])[-1])
@@ -245,12 +246,13 @@ def _add_member(
             continue
 
         def read(low: int, high: int, at: int = look) -> torch.Tensor:
-            return predict(fit, at - 1, low, high)
+            # Where it is filtered next.
+            return predict(fit, at - 1, low, high, job.device)
 
         radial.add(run.total, read, weights[estimate])
         last = run.has_spread and look == steps[index]
         for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
-            density = read(rows.start, rows.stop)
+            density = read(rows.start, rows.stop).cpu()
             if estimate == base:
                 run.best[rows.start : rows.stop] = density
             if last:

@@ -8,7 +8,7 @@ from wedge.errors import InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.checkpoint import Progress
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
-from wedge.fit.members import Member, describe, find_weights
+from wedge.fit.members import describe, find_weights, members_for
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES
 from wedge.fit.radial import filter_bytes
 from wedge.fit.sample import busiest_rows, rows_of
@@ -29,7 +29,6 @@ def nothing_kept(reason: str | None) -> WedgeError:
 def choose_weights(
     job: Job,
     progress: Progress,
-    members: list[Member],
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
@@ -41,7 +40,6 @@ def choose_weights(
     StoppedError, InterruptedRunError
         If stopped: nothing is kept.
     """
-    steps = [member.steps(job.tilts.geometry.detector_shape[0]) for member in members]
 
     def show(done: int) -> None:
         # The first of two halves: then come the fits of all rows.
@@ -55,6 +53,9 @@ def choose_weights(
     rows = busiest_rows(job.wide, SAMPLE_ROWS)
     learned = learned_estimate(job, views_to_judge_by(job.wide.geometry.tilt_angles_deg), rows, go_on, say)
     release_unused()
+    num_rows = job.tilts.geometry.detector_shape[0]
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows, learned is not None)
+    steps = [member.steps(num_rows) for member in members]
     job.observers.stage("finding the weights of the stack on some rows", 0, len(members))
     sample = rows_of(job.wide, rows)
     say(f"stack of {len(members)} fits: their weights are found on {len(rows)} rows")
