@@ -12,6 +12,7 @@ with pytest.MonkeyPatch.context() as patch:
 
 from wedge import banded
 from wedge.banded import Banded
+from wedge.fit.kept import Kept
 
 
 def hats(nodes: int, points: int) -> torch.Tensor:
@@ -75,6 +76,18 @@ def test_product_and_gradient_are_those_of_the_matrix(name: str, dim: int, kerne
     assert torch.allclose(product.detach().cpu().double(), expected, atol=2e-5)
     assert values.grad is not None
     assert torch.allclose(values.grad.narrow(dim, 1, matrix.shape[1]).cpu().double(), back, atol=2e-5)
+
+
+@pytest.mark.parametrize("kernels", [True], indirect=True, ids=["kernel"])
+def test_who_keeps_what_is_read_hears_of_what_a_kernel_reads(kernels: torch.device) -> None:
+    """A step that was recorded goes on reading it, whatever has become of the matrix."""
+    matrix = MATRICES["filter"].to(kernels)
+    product, values = banded.kernel_of(matrix), torch.ones(2, matrix.shape[1], device=kernels)
+    assert product is not None
+    with Kept() as kept:
+        product(values, -1)
+    sizes = sorted(tensor.numel() for tensor in kept.tensors)
+    assert sizes == sorted([values.numel(), len(matrix), 15 * len(matrix)])
 
 
 @pytest.mark.parametrize("points", [512, 4096])

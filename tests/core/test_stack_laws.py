@@ -9,7 +9,7 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError, StoppedError, UsageError
-from wedge.fit import build
+from wedge.fit import build, members
 from wedge.fit.begin import begin
 from wedge.fit.halves import pair_halves
 from wedge.fit.loop import StopRequest
@@ -210,6 +210,16 @@ def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
     resumed, result = run(noisy, tmp_path / "run", STACK, resume=True)
     assert np.array_equal(resumed, whole[0])
     assert result.chosen == whole[1].chosen
+
+
+def test_a_sum_of_other_fits_is_not_gone_on_with(noisy, tmp_path, monkeypatch):
+    """As a version leaves it whose stacks are of others."""
+    stop, settings = StopAfter(ALL_PASSES // 2 + 10), {**STACK, "passes": 8}
+    with pytest.raises(StoppedError):
+        run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count)
+    monkeypatch.setattr("wedge.fit.members._NOISY_FITS", members._NOISY_FITS[:5])
+    with pytest.raises(InputError, match="of another version, whose stacks are of other fits: start again with --overwrite"):
+        run(noisy, tmp_path / "run", settings, resume=True)
 
 
 def test_a_fit_that_was_stopped_at_its_end_is_kept(noisy, whole, tmp_path):

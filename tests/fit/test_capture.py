@@ -209,10 +209,11 @@ def test_a_fit_that_is_done_with_leaves_memory_at_once(make, monkeypatch, record
 class Cuda(SimpleNamespace):
     """So much of a fit as tells whether its steps may be recorded."""
 
-    def __init__(self, capture: str = "auto", device: str = "cuda", *regularizers: object) -> None:
-        config = SimpleNamespace(capture=capture)
-        plan = MemoryPlan(8, True, 0, 0)
-        super().__init__(config=config, device=torch.device(device), regularizers=[(None, each) for each in regularizers], plan=plan)
+    def __init__(self, capture: str = "auto", device: str = "cuda", *regularizers: object, rows: int = 1) -> None:
+        config, plan = SimpleNamespace(capture=capture, oversampling=2), MemoryPlan(8, True, 0, 0)
+        penalties = [(None, each) for each in regularizers]
+        box = SimpleNamespace(shape=(256, 1024, 1024))
+        super().__init__(config=config, device=torch.device(device), regularizers=penalties, plan=plan, box=box, rows_per_step=rows)
 
 
 @pytest.mark.parametrize(
@@ -222,6 +223,8 @@ class Cuda(SimpleNamespace):
         (Cuda("off"), False),
         (Cuda("auto", "cpu"), False),
         (Cuda("auto", "cuda", SimpleNamespace(of_slices_alone=True)), True),
+        (Cuda(rows=4), True),
+        (Cuda(rows=128), False),
         (Cuda("auto", "cuda", SimpleNamespace(of_slices_alone=True), SimpleNamespace()), False),
     ],
 )

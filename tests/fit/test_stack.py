@@ -147,15 +147,13 @@ def test_frequencies_are_those_of_pixels():
 
 
 def test_members_are_less_regularized_the_less_noise_there_is():
-    weights = [
-        [member.config.regularizers[0].weight for member in members_for(config(), ratio, 32, False)] for ratio in (0.0, 0.1, 1.0, 2.0)
-    ]
+    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.0, 0.1, 1.0, 2.0)]
     assert weights[0] == weights[1] == weights[2]
     assert all(less < more for less, more in zip(weights[3], weights[2], strict=True))
 
 
 def test_members_differ_and_see_all_rows():
-    members = members_for(config(passes=120), 0.5, 48, False)
+    members = members_for(config(passes=120), 0.5, 48)
     told = [describe(members, index) for index in range(sum(len(member.looks) for member in members))]
     assert {member.config.batch_rows for member in members} == {48}
     assert {member.looks for member in members} == {(15, 30, 60), (30, 60, 120)}
@@ -166,7 +164,7 @@ def test_members_differ_and_see_all_rows():
 
 @pytest.mark.parametrize("ratio", [60.0, 10.0, 4.0])
 def test_where_noise_is_faint_some_converge_on_a_finer_lattice(ratio):
-    members = members_for(config(passes=120, oversampling=2), ratio, 48, False)
+    members = members_for(config(passes=120, oversampling=2), ratio, 48)
     assert factors(members) == {1, 2}
     # Eight steps a pass, of 48 rows and of some of them; the others take all rows at once.
     converging = [member for member in members if member.config.oversampling == 2]
@@ -177,20 +175,13 @@ def test_where_noise_is_faint_some_converge_on_a_finer_lattice(ratio):
 
 
 def test_the_less_noise_the_more_of_them_converge():
-    counts = [[m.config.oversampling for m in members_for(config(oversampling=2), ratio, 48, False)].count(2) for ratio in (1, 4, 10, 60)]
+    counts = [[m.config.oversampling for m in members_for(config(oversampling=2), ratio, 48)].count(2) for ratio in (1, 4, 10, 60)]
     assert counts == sorted(counts)
     assert counts[0] == 0 < counts[1] < counts[2] < counts[3]
 
 
-def test_beside_a_network_fewer_fits_do_in_noise():
-    alone, beside = (members_for(config(passes=120), 0.5, 48, network) for network in (False, True))
-    assert 4 <= len(beside) < len(alone)
-    assert all(member in alone for member in beside)
-    assert members_for(config(), 10.0, 48, True) == members_for(config(), 10.0, 48, False)
-
-
 def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
-    for member in members_for(config(passes=120), 0.5, 48, False):
+    for member in members_for(config(passes=120), 0.5, 48):
         some = member.on_rows(16)
         assert some.config.rows_per_step(16) == 16
         assert some.steps_at_looks(16) == member.steps_at_looks(48)
@@ -198,7 +189,7 @@ def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
 
 def test_few_passes_still_make_a_stack():
     assert all(
-        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8, False)
+        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
     )
 
 

@@ -1,8 +1,9 @@
 """Steps of a fit that are recorded once on a GPU, and then done again without being launched kernel by kernel.
 
-Small steps take longer to launch than to compute. Most steps of a fit have one layout: as many rows, in slabs alike. Its gradient is
-recorded, from tensors that stay in place, into which the values of each further step are copied; steps of other layouts, at the edges of
-the volume or across them, are done as ever. What has been recorded has to prove itself: the first step that it does is done both ways.
+Small steps take longer to launch than to compute, and they alone are recorded. Most steps of a fit have one layout: as many rows, in slabs
+alike. Its gradient is recorded, from tensors that stay in place, into which the values of each further step are copied; steps of other
+layouts, at the edges of the volume or across them, are done as ever. What has been recorded has to prove itself: the first step that it
+does is done both ways.
 """
 
 import warnings
@@ -29,12 +30,15 @@ Scalars = dict[str, torch.Tensor]
 Record = Callable[[Callable[[], list[torch.Tensor]]], tuple[list[torch.Tensor], Callable[[], None]]]
 _WARM_UP = 3  # steps of a layout before it is recorded: by then all that is made once is there
 _AGREEMENT = 1e-3
+_MOST_POINTS = 2**22  # of a step: larger ones take longer to compute than to launch, and recorded as much memory again
 
 
 def gradient_of(fit: "Fit") -> Callable[[int], Scalars]:
     """Return what puts the gradient of a step in place: recorded where the configuration, the device and the parts of the fit allow it."""
     alike = all(getattr(regularizer, "of_slices_alone", False) for _, regularizer in fit.regularizers)
-    if fit.config.capture == "off" or fit.device.type != "cuda" or team.size() > 1 or not alike:
+    num_z, _, num_x = fit.box.shape
+    small = fit.rows_per_step * num_z * num_x * fit.config.oversampling**2 <= _MOST_POINTS
+    if fit.config.capture == "off" or fit.device.type != "cuda" or team.size() > 1 or not (alike and small):
         return partial(gradient, fit)
     return Captured(fit, partial(record_graph, fit.device, fit.plan.limit_bytes))
 

@@ -164,7 +164,7 @@ def _trials_seconds(job: Job) -> float:
 def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows, left_to_a_network(job))
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
     # The sums, and the equations of the weights, are in main memory.
     on_cpu = job.device.type == "cpu"
     sums = (4 if spread else 2) * 4 * math.prod(geometry.volume_shape) if on_cpu else 0

@@ -1,7 +1,8 @@
 """The fits of a stack: how they differ, and what each says of views that none of them has seen.
 
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
-about. A few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen. A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
+about. Where noise is faint a few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen.
+A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
 
 In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,
 each on some rows, and a lattice finer than the voxels.
@@ -68,11 +69,6 @@ _NOISY_FITS: tuple[_Setting, ...] = (
     *_ramp((0.0, 3.0), (0.0, 10.0), (0.8, 3.0), (0.8, 10.0)),
     *(_SMALL, _SMALL_AND_LONG),
 )
-_NOISY_FITS_BESIDE_NETWORK: tuple[_Setting, ...] = (
-    *_plain((0.0, 3.0), (1.2, 0.3), (1.5, 3.0)),
-    *_ramp((0.0, 10.0)),
-    *(_SMALL, _SMALL_AND_LONG),
-)
 _FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1.0)), *_ramp((0.0, 1.0)))
 _FINE_FITS: tuple[_Setting, ...] = (_CONVERGING[0], _CONVERGING[3], *_ramp((0.0, 1.0), (0.8, 3.0)), _SMALL)
 _CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
@@ -101,11 +97,10 @@ class Member:
         return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
-def members_for(config: FitConfig, signal_to_noise: float, num_rows: int, beside_network: bool) -> list[Member]:
-    """Return the fits of a stack of views with a signal to noise; ``beside_network`` of one in which a network's density is an estimate."""
+def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> list[Member]:
+    """Return the fits of a stack of views with a signal to noise."""
     tables = {_CLEAR: _CLEAR_FITS, _FINE: _FINE_FITS, _FAINT: _FAINT_FITS}
-    noisy = _NOISY_FITS_BESIDE_NETWORK if beside_network else _NOISY_FITS
-    table = next((fits for least, fits in tables.items() if signal_to_noise > least), noisy)
+    table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:
