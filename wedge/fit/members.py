@@ -30,8 +30,7 @@ from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
-_FINE = 8.0  # from which on fits that converge tell most, with some of the others beside them
-_CLEAR = 20.0  # from which on more of them do
+_CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
 
 
@@ -70,7 +69,6 @@ _NOISY_FITS: tuple[_Setting, ...] = (
     *(_SMALL, _SMALL_AND_LONG),
 )
 _FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1.0)), *_ramp((0.0, 1.0)))
-_FINE_FITS: tuple[_Setting, ...] = (_CONVERGING[0], _CONVERGING[3], *_ramp((0.0, 1.0), (0.8, 3.0)), _SMALL)
 _CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
 
 
@@ -99,7 +97,7 @@ class Member:
 
 def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> list[Member]:
     """Return the fits of a stack of views with a signal to noise."""
-    tables = {_CLEAR: _CLEAR_FITS, _FINE: _FINE_FITS, _FAINT: _FAINT_FITS}
+    tables = {_CLEAR: _CLEAR_FITS, _FAINT: _FAINT_FITS}
     table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
