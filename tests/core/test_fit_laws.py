@@ -9,6 +9,7 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import DeviceError, DivergedError, InputError, OutputExistsError, StoppedError
+from wedge.fit import loop
 from wedge.fit.checkpoint import CHECKPOINT_NAME
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
@@ -160,6 +161,21 @@ def test_resumed_fit_ends_as_an_uninterrupted_one(tilts, reference, tmp_path):
     resumed, result = run(tilts, tmp_path / "run", resume=True)
     assert result.steps == 120
     assert np.array_equal(resumed, reference)
+
+
+def test_a_fit_whose_volume_cannot_be_written_is_kept_and_another_leaves_no_checkpoint(tilts, reference, tmp_path, monkeypatch):
+    def full(self, y_start, block):
+        raise InputError("disk is full")
+
+    run(tilts, tmp_path / "whole")
+    assert not (tmp_path / "whole" / CHECKPOINT_NAME).exists()
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "write_rows", full)
+        with pytest.raises(InputError, match="disk is full"):
+            run(tilts, tmp_path / "run")
+    # All of it is there: what goes on has nothing left but to write.
+    monkeypatch.setattr(loop, "take_step", None)
+    assert np.array_equal(run(tilts, tmp_path / "run", resume=True)[0], reference)
 
 
 def test_oversampled_fit_resumes_and_keeps_the_voxels(tilts, spheres, reference, tmp_path):

@@ -44,6 +44,16 @@ def test_means_stay_inside_their_voxel():
     assert float(pooled.sum()) == 3
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_gradient_of_the_means_is_that_of_torch(factor):
+    sampling = Sampling(FieldBox((4, 3, 5)), factor, torch.device("cpu"))
+    fine = torch.rand(3, 4 * factor, 5 * factor, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    outer = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(1))
+    (found,) = torch.autograd.grad(sampling.pooled(fine), fine, outer)
+    (expected,) = torch.autograd.grad(torch.nn.functional.avg_pool2d(fine[None], factor)[0], fine, outer)
+    assert torch.allclose(found, expected)
+
+
 def test_axes_are_the_same_tensors_at_every_step():
     # Networks know an axis again by its tensor.
     sampling = Sampling(BOX, 2, CPU)
