@@ -7,7 +7,7 @@ import pytest
 
 import wedge
 from wedge.errors import InputError
-from wedge.provenance import RunClock, input_hash, peak_memory_bytes, resident_bytes
+from wedge.provenance import RunClock, cost_of, input_hash, peak_memory_bytes, resident_bytes
 
 
 def test_record_is_json_and_says_what_is_needed(tmp_path):
@@ -64,3 +64,9 @@ def test_peak_memory_is_of_this_process_and_not_of_its_parent():
     assert 5 * 2**20 < child < 200 * 2**20
     assert peak_memory_bytes() >= resident_bytes() > 300 * 2**20
     del ballast
+
+
+def test_the_cost_of_a_gpu_is_told_where_there_was_one() -> None:
+    record = {"seconds": 1.5, "peak_memory_bytes": 3, "device_peak_memory_bytes": None, "seed": 0}
+    assert cost_of(record) == {"seconds": 1.5, "peak_memory_bytes": 3}
+    assert cost_of(record | {"device_peak_memory_bytes": 7}) == {"seconds": 1.5, "peak_memory_bytes": 3, "device_peak_memory_bytes": 7}
