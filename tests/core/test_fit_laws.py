@@ -167,12 +167,20 @@ def test_a_fit_whose_volume_cannot_be_written_is_kept_and_another_leaves_no_chec
     def full(self, y_start, block):
         raise InputError("disk is full")
 
+    def nowhere(*_):
+        raise InputError("cannot write checkpoint")
+
     run(tilts, tmp_path / "whole")
     assert not (tmp_path / "whole" / CHECKPOINT_NAME).exists()
     with monkeypatch.context() as patched:
         patched.setattr(Memory, "write_rows", full)
         with pytest.raises(InputError, match="disk is full"):
             run(tilts, tmp_path / "run")
+    with monkeypatch.context() as patched:
+        patched.setattr(Memory, "write_rows", full)
+        patched.setattr("wedge.fit.reconstruct.save_checkpoint", nowhere)
+        with pytest.raises(InputError, match="disk is full"):
+            run(tilts, tmp_path / "lost")
     # All of it is there: what goes on has nothing left but to write.
     monkeypatch.setattr(loop, "take_step", None)
     assert np.array_equal(run(tilts, tmp_path / "run", resume=True)[0], reference)

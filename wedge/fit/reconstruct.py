@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from wedge.data import TiltSeries
-from wedge.errors import InterruptedRunError, StoppedError, UsageError, WedgeError
+from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageError, WedgeError
 from wedge.fit import team
 from wedge.fit.adaptive_series import reconstruct_adaptive
 from wedge.fit.begin import begin, sample_of
@@ -225,12 +226,14 @@ def _reconstruct_network(
             raise _stopped(stop.reason or "request", run_dir, progress, fit.num_steps)
         try:
             _write_prediction(fit, progress.step - 1, writer, job, stop, on_progress)
-            if stop.reason is not None:
-                raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
         except BaseException:
-            # Only now: a checkpoint is three times as large as the volume, and takes longer to write.
-            _save(fit, progress, run_dir)
+            # Only now: a checkpoint is three times as large as the volume, and takes longer to write. The first error is told.
+            with suppress(InputError):
+                _save(fit, progress, run_dir)
             raise
+        if stop.reason is not None:
+            _save(fit, progress, run_dir)
+            raise _stopped(stop.reason, run_dir, progress, fit.num_steps)
         error = held_out_error(fit, progress.step - 1) if fit.held_out else None
         final = progress.history[-1] if progress.history else {}
         plan = {"slab_rows": fit.plan.slab_rows, "planned_memory_bytes": fit.plan.total_bytes, **record_of(fit.field)}
