@@ -79,7 +79,7 @@ def build(
 
     Notes
     -----
-    Takes about 5 s of one core for 36 million non-zeros, and next to nothing on a GPU; and half as much memory again as the result.
+    Takes about 5 s of one core and twice the memory of the result for 36 million non-zeros; a GPU takes a fraction of that time.
     """
     angles, width = geometry.tilt_angles_rad[tilts].tolist(), geometry.detector_shape[1]
     num_voxels = geometry.volume_shape[0] * geometry.volume_shape[2]

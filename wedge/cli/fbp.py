@@ -90,7 +90,7 @@ def command(
             _fill(writer, part, chosen, filtering, target, limit)
             record = clock.record(sys.argv, config | half, inputs=used, device=str(target), distributions=[chosen.entry.distribution])
             writer.commit(record)
-        more = {"halves": halves} if halves else {}
+    more = {"halves": halves} if halves else {}
     emit({"output": output, **more, **config, **cost_of(record)}, as_json=json, text="\n".join(map(str, outputs)))
 
 

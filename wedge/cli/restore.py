@@ -87,7 +87,7 @@ def command(
         }
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
-        emit({"output": output, **settings, **cost_of(record)}, as_json=json, text=str(output))
+    emit({"output": output, **settings, **cost_of(record)}, as_json=json, text=str(output))
 
 
 def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, max_memory: str | None) -> int:

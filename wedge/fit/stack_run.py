@@ -125,6 +125,8 @@ def reconstruct_stack(
     ------
     UsageError
         If ``stop_now``: the sum of some of the fits is no result.
+    InputError
+        If what is gone on with is a sum of other fits, as another version made it.
     StoppedError, InterruptedRunError
         If stopped; what is kept are whole fits.
     """
