@@ -81,8 +81,9 @@ class Network(Protocol):
     """A ``torch.nn.Module`` that is a field. Built as ``(field_box, options)`` inside a forked, seeded random generator.
 
     It may also have ``learning_rates() -> dict[str, float]``: for the beginning of parameters' names, the learning rate relative to the
-    fit's; the longest beginning counts, 1 where there is none. And ``record() -> dict[str, str]``: once it was evaluated, how that was
-    done, for the record of the output.
+    fit's; the longest beginning counts, 1 where there is none. ``begin_with(values)``: from now on give raw ``(y, z, x)`` values at the
+    voxels' centres, as closely as it can; fits then begin with what coarser volumes show. And ``record() -> dict[str, str]``: once it was
+    evaluated, how that was done, for the record of the output.
     """
 
     def __init__(self, field_box: FieldBox, options: Any) -> None:

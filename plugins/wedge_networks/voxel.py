@@ -38,6 +38,13 @@ class Voxel(torch.nn.Module):
         # A copy even where all plans are slices: callers must not be handed the parameter itself.
         return slices.clone(memory_format=torch.contiguous_format)
 
+    def begin_with(self, values: torch.Tensor) -> None:
+        """Begin with ``(y, z, x)`` values at the voxels' centres."""
+        if values.shape != self.values.shape:
+            values = torch.nn.functional.interpolate(values[None, None], self.values.shape, mode="trilinear")[0, 0]
+        with torch.no_grad():
+            self.values.copy_(values)
+
     def memory_bytes(self, lattice_shape: tuple[int, int, int]) -> int:
         """Bound for a forward and a backward pass over ``(y, z, x)`` points, the dense gradient's scratch copy included."""
         rows, nz, nx = lattice_shape

@@ -206,6 +206,24 @@ def test_trials_take_the_steps_of_the_fit_that_they_stand_for(monkeypatch, batch
     assert set(found) == {240}
 
 
+@pytest.mark.parametrize("batch_rows", ["auto", 5, 20])
+def test_the_last_trials_take_all_the_steps_of_the_fit(monkeypatch, batch_rows):
+    found = []
+
+    def error(self, setting, passes):
+        config = self.config.model_copy(update={"passes": passes})
+        found.append((bool(setting.get("whole")), math.ceil(config.passes * steps_per_pass(8, config.rows_per_step(8)))))
+        return 1.0
+
+    monkeypatch.setattr(Trials, "error", error)
+    tilts, plugins = views_of(np.ones((8, 8, 12)))
+    config = voxels(tune=["regularizer"], batch_rows=batch_rows, passes=100)
+    tune_network(tilts, plugins, config, Normalization(0.0, 1.0, True), 1e4, 0.0, CPU, 2**32, 40)
+    whole = 100 * steps_per_pass(40, config.rows_per_step(40))
+    assert {steps for long, steps in found if long} == {whole}
+    assert {steps for long, steps in found if not long} == {480}
+
+
 ALL = {"blur_voxels", "regularizer", "weighting", "steps", "oversampling"}
 
 
@@ -241,6 +259,54 @@ def test_of_weights_that_views_cannot_tell_apart_the_smoothest_is_taken():
         return 1.0 + (setting["blur_voxels"] - 0.8) ** 2 + (setting["regularizer"] > 0.02)
 
     assert choose_fine(Search(error), voxels(), ALL, 1e4)["regularizer"] == 0.018
+
+
+def test_whole_fits_tell_whether_shorter_ones_asked_for_too_much():
+    """The longer a fit, the less smoothing it needs; and a little less is no reason to change it."""
+
+    def error(setting):
+        best = 0.01 if setting.get("whole") else 0.1
+        return 1.0 + (setting["blur_voxels"] - 0.8) ** 2 + np.log(setting["regularizer"] / best) ** 2
+
+    search = Search(error)
+    assert choose_fine(search, voxels(), ALL, 1e4)["regularizer"] == 0.01
+    whole = [setting for setting, _ in search.tried if setting.get("whole")]
+    assert {setting["oversampling"] for setting in whole} == {2}
+    assert max(setting["regularizer"] for setting in whole) >= 0.1
+
+
+def test_less_is_asked_for_only_where_it_is_worth_more_than_what_is_alike():
+    for gain, expected in ((0.02, 4.0), (0.05, 2.0)):
+        errors = {1.0: 2.0, 2.0: 1.0 - gain, 4.0: 1.0, 8.0: 0.1}
+        assert Search(lambda setting, errors=errors: errors[setting["w"]]).lowered({"w": 4.0}, "w", sorted(errors)) == {"w": expected}
+    # What both hold of noise does not count, unless they show that it is none.
+    for noise, expected in ((0.0, 4.0), (0.6, 2.0), (10.0, 4.0)):
+        errors = {2.0: 0.98, 4.0: 1.0}
+        found = Search(lambda setting, errors=errors: errors[setting["w"]], noise).lowered({"w": 4.0}, "w", sorted(errors))
+        assert found == {"w": expected}
+
+
+def test_a_blur_that_stood_for_smoothing_goes_once_there_is_some():
+    def error(setting):
+        best = 0.5 if setting["regularizer"] < 0.01 else 0.0
+        return 1.0 + (setting["blur_voxels"] - best) ** 2 + np.log(setting["regularizer"] / 0.032) ** 2
+
+    chosen = choose_fine(Search(error), voxels(), ALL, 1e4)
+    assert (chosen["blur_voxels"], chosen["regularizer"]) == (0.0, 0.032)
+
+
+@pytest.mark.parametrize("share", [0.85, 0.6, 0.3])
+def test_steps_that_overshoot_are_made_smaller_where_they_are_left_to_the_data(share):
+    config = voxels(coarse_start=1.0)
+
+    def error(setting):
+        overshot = np.log(setting.get("learning_rate", 1.0) / (share * config.learning_rate)) ** 2
+        return 1.0 + setting["blur_voxels"] + np.log(setting["regularizer"] / 0.01) ** 2 + overshot
+
+    assert choose_fine(Search(error), config, ALL, 1e4)["learning_rate"] == pytest.approx(share * config.learning_rate)
+    assert "learning_rate" not in choose_fine(Search(error), config, ALL - {"steps"}, 1e4)
+    # From nothing there is far to go.
+    assert "learning_rate" not in choose_fine(Search(error), voxels(), ALL, 1e4)
 
 
 def test_noise_free_views_are_never_tried_with_the_ramp_rolled_off():

@@ -140,7 +140,7 @@ def test_where_memory_runs_out_the_rest_is_done_in_smaller_pieces(wedge, tmp_pat
         "from wedge.cli import run\n"
         "sys.exit(run(sys.argv[2:]))\n"
     )
-    limit = {"voxel": 110, "adaptive": 160, "fbp": 12}[method]
+    limit = {"voxel": 110, "adaptive": 110, "fbp": 12}[method]
     words = [sys.executable, "-c", code, limit, *options, "-o", tmp_path / "less.zarr"]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr

@@ -130,6 +130,9 @@ class FitConfig(_Frozen):
     batch_rows: Literal["auto"] | Annotated[int, Field(ge=1)] = 16
     oversampling: int = Field(default=1, ge=1, le=4, description="points per voxel along z and along x")
     oversampling_start: float = Field(default=0.6, ge=0, le=1, description="fraction of the steps")
+    coarse_start: float = Field(
+        default=0.0, ge=0, le=10, description="steps of the coarser volumes that the fit begins with, relative to its own; 0: with nothing"
+    )
     learning_rate: float = Field(default=0.01, gt=0)
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     final_learning_rate: float = Field(default=0.02, gt=0, le=1, description="as a fraction of learning_rate")

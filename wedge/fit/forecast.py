@@ -14,6 +14,7 @@ from wedge.fit.adaptive_run import AdaptiveRun, operator_bytes
 from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import build_fit, build_projectors, close_projectors
 from wedge.fit.calibrate import StepCost, held_bytes, in_whole_box, seconds_of, time_steps
+from wedge.fit.coarse_start import relative_cost
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job
 from wedge.fit.members import members_for, widest
@@ -136,6 +137,7 @@ def _of_network(job: Job) -> Forecast:
         config = config.model_copy(update={"oversampling": 1})
         plain = in_whole_box(job, config, time_steps(job, config, most))
         seconds["fit"] += steps * coarse * plain.step_seconds(batch, num_rows)
+    seconds["fit"] *= 1 + relative_cost(config, job.wide.geometry.volume_shape, batch)
     seconds["writing"] = _middle([cost.predict_seconds / cost.rows for cost in costs]) * num_rows
     return Forecast("network", seconds, memory, job.limit, plan.slab_rows, {"steps": steps, "rows_per_step": batch})
 
@@ -152,12 +154,16 @@ def _middle(values: list[float]) -> float:
 
 def _trials_seconds(job: Job) -> float:
     """Return what the search for settings will take: so many trials of each kind are usual."""
-    total, num_rows = 0.0, job.wide.geometry.volume_shape[1]
+    total, geometry = 0.0, job.wide.geometry
+    num_rows = geometry.volume_shape[1]
     for config, rows, count in expected_trials(job.config, float(job.chosen["signal_to_noise"]), num_rows) if _judges(job) else []:
         batch = config.rows_per_step(rows)
         costs = [time_steps(job, config.model_copy(update={"blur_voxels": blur}), rows, batch) for blur in _blurs(job.config)]
         steps = config.passes * steps_per_pass(rows, batch)
-        total += count * _middle([steps * cost.step_seconds(batch, rows) + cost.predict_seconds * rows / batch for cost in costs])
+        trial = _middle([steps * cost.step_seconds(batch, rows) + cost.predict_seconds * rows / batch for cost in costs])
+        # All of them begin with the same.
+        shared = relative_cost(config, (geometry.volume_shape[0], rows, geometry.volume_shape[2]), batch) if total == 0 else 0.0
+        total += (count + shared) * trial
     return total
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 
@@ -15,6 +15,7 @@ from wedge.registry import Resolved
 
 _SHARPNESS = 10.0
 _SHIFT = 0.1
+_NEARLY_EMPTY = 0.03
 
 ADAM_EPSILON = 1e-8
 
@@ -35,6 +36,15 @@ class Field(torch.nn.Module):
         if self.blur is None:
             return self._sharp(lattice)
         return self.blur(self._sharp(self.blur.widened(lattice)), lattice)
+
+    @torch.no_grad()
+    def begin_with(self, density: torch.Tensor) -> None:
+        """Let the network give a normalized density ``(y, z, x)``, one value a voxel of the box; it has ``begin_with``."""
+        raw = density
+        if self.positive:
+            # Where the softplus is flat, what is taken for empty would stay so.
+            raw = density.clamp_min(_NEARLY_EMPTY).mul_(_SHARPNESS).expm1_().log_().div_(_SHARPNESS).add_(_SHIFT)
+        cast(Any, self.network).begin_with(raw)
 
     def _sharp(self, lattice: Lattice) -> torch.Tensor:
         """Return the density before it is blurred."""

@@ -14,6 +14,7 @@ from wedge.fit.adaptive_series import reconstruct_adaptive
 from wedge.fit.begin import begin, sample_of
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, load_checkpoint, load_progress, save_checkpoint
+from wedge.fit.coarse_start import coarse_density
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, held_out_error, predict, run_fit
@@ -218,6 +219,8 @@ def _reconstruct_network(
         if saved is not None:
             states = [regularizer for _, regularizer in fit.regularizers]
             progress = load_checkpoint(run_dir / CHECKPOINT_NAME, fit.field, fit.optimizer, states, device)
+        else:
+            _begin_coarse(fit, job, stop)
         say(str(fit.plan))
         say(f"{fit.num_steps} steps of {fit.rows_per_step} rows, from step {progress.step}, on {device}")
         if not stop_now:
@@ -241,6 +244,17 @@ def _reconstruct_network(
         return Reconstruction(config, units, plan, progress.step, progress.seconds, final, error, stopped_early, job.chosen)
     finally:
         close_projectors(parts)
+
+
+def _begin_coarse(fit: Fit, job: Job, stop: StopRequest) -> None:
+    """Let a fit begin with what coarser volumes show."""
+
+    def show(done: int, total: int) -> None:
+        job.observers.stage("coarser volumes to begin with", done, total)
+
+    density = coarse_density(fit, job.plugins, job.units, job.limit, lambda: stop.reason is None, show)
+    if density is not None:
+        fit.field.begin_with(density)
 
 
 def _run(

@@ -65,8 +65,7 @@ class Search:
         Held-out views see little of what a weight is for, the wedge: among those that they cannot tell apart the smoothest is the safest.
         """
         lowest = self.of(setting)
-        # A trial far below it shows that what was taken for noise is detail; near it the estimate is not good enough to subtract all of it.
-        noise = min(self.noise, _MOST_OF * lowest) if lowest > _DISPROVED * self.noise else 0.0
+        noise = self._noise_within(lowest)
         for value in values:
             if value > setting[key]:
                 found = self.of({**setting, key: value})
@@ -75,3 +74,19 @@ class Search:
                     break
                 setting = {**setting, key: value}
         return setting
+
+    def lowered(self, setting: dict[str, Any], key: str, values: Sequence[Any]) -> dict[str, Any]:
+        """Return the setting with ``key`` as far down ordered ``values`` as each step is worth more than those that are alike differ."""
+        for value in reversed(values):
+            if value < setting[key]:
+                lower = {**setting, key: value}
+                error = self.of(setting)
+                if self.of(lower) >= error - _ALIKE * (error - self._noise_within(error)):
+                    break
+                setting = lower
+        return setting
+
+    def _noise_within(self, error: float) -> float:
+        """Return what of an error is noise, where differences count relative to the rest."""
+        # One far below it shows that what was taken for noise is detail; near it the estimate is not good enough to subtract all of it.
+        return min(self.noise, _MOST_OF * error) if error > _DISPROVED * self.noise else 0.0

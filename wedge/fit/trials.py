@@ -14,6 +14,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit.batches import Slab
 from wedge.fit.build import PartProjectors, Plugins, build_fit, build_projectors, close_projectors
+from wedge.fit.coarse_start import coarse_density
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import DataPart
 from wedge.fit.loop import Fit, mean_over_rows, take_step
@@ -47,8 +48,8 @@ def split_views(tilts: TiltSeries, judges: Sequence[int]) -> list[DataPart]:
 
 
 def with_setting(config: FitConfig, setting: dict[str, Any]) -> FitConfig:
-    """Return the configuration with ``blur_voxels``, ``oversampling``, ``weighting``, ``rolloff``, ``regularizer`` (its weight) as set."""
-    update: dict[str, Any] = {key: setting[key] for key in ("blur_voxels", "oversampling") if key in setting}
+    """Return the configuration with what is set of it, under these names; ``regularizer`` is the weight of the first."""
+    update: dict[str, Any] = {key: setting[key] for key in ("blur_voxels", "oversampling", "learning_rate") if key in setting}
     terms: dict[str, Any] = {key: setting[key] for key in ("weighting", "rolloff") if key in setting}
     if terms:
         update["data_term"] = config.data_term.model_copy(update=terms)
@@ -83,6 +84,7 @@ class Trials:
     full_rows: int
     go_on: Callable[[], bool] = lambda: True
     _plan: MemoryPlan | None = None
+    _start: list[torch.Tensor | None] | None = None
 
     def __post_init__(self) -> None:
         """Build the projectors."""
@@ -100,7 +102,12 @@ class Trials:
         if self._plan is None:
             # Planned once, for the finest lattice: what a trial leaves in the process is there for the next one.
             self._plan = self._build(trial.model_copy(update={"oversampling": self.config.oversampling})).plan
-        return _trial_error(self._build(trial), self.config.fitted_margin)
+        fit = self._build(trial)
+        if self._start is None:
+            self._start = [coarse_density(fit, self.plugins, self.normalization, self.limit, self.go_on)]
+        if self._start[0] is not None:
+            fit.field.begin_with(self._start[0])
+        return _trial_error(fit, self.config.fitted_margin)
 
     def _build(self, config: FitConfig) -> Fit:
         sample, parts, reserve = self.sample, self._parts, self._reserve

@@ -15,6 +15,7 @@ import torch
 from wedge.data import TiltSeries
 from wedge.fit.batches import steps_per_pass
 from wedge.fit.build import Plugins
+from wedge.fit.coarse_start import relative_cost
 from wedge.fit.config import FitConfig
 from wedge.fit.normalization import Normalization
 from wedge.fit.sample import rows_of
@@ -33,13 +34,15 @@ _BAND_LIMITED = 0.65  # blur in voxels from which on a finer lattice shows littl
 _BLURS = (0.0, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3)
 _USUAL: dict[bool | None, dict[str, int]] = {
     False: {"blur_voxels": 6},
-    True: {"blur_voxels": 2, "regularizer": 4, "weighting": 1},
+    True: {"blur_voxels": 3, "regularizer": 5, "weighting": 1, "steps": 1},
     None: {"blur_voxels": 6, "regularizer": 5, "weighting": 2},
 }
 """Trials that a name usually asks for: on the voxels' lattice and on the finer one, and, last, in noise."""
+_USUAL_WHOLE = 2  # trials as long as the fit
 _FIRST_BLURS = (0.0, 0.5, 0.8, 1.2)
 _WEIGHTS = tuple(float(f"{10 ** (power / 2):.2g}") for power in range(-8, 5))
 _FINE_WEIGHTS = tuple(float(f"{10 ** (power / 4):.2g}") for power in range(-12, 5))
+_RATES = (0.85, 0.6, 0.42, 0.3)  # of the learning rate: a fit that begins with what coarser volumes show has less far to go
 
 
 def tune_network(
@@ -84,6 +87,9 @@ def tune_network(
     start = (sample.geometry.detector_shape[0] - rows) // 2
     sample = rows_of(sample, range(start, start + rows)) if fine else sample
     sample_rows = sample.geometry.detector_shape[0]
+    num_z, _, num_x = sample.geometry.volume_shape
+    if not relative_cost(settled, (num_z, full_rows, num_x), 1):
+        settled = settled.model_copy(update={"coarse_start": 0.0})
     alike = _for_trials(settled, sample_rows, full_rows)
     trials = Trials(sample, plugins, alike, normalization, device, limit, full_rows, go_on)
 
@@ -91,7 +97,8 @@ def tune_network(
 
     def error(setting: dict[str, Any]) -> float:
         on_trial(len(search.tried), usual)
-        return trials.error(setting, _passes(alike, sample_rows, fine, setting.get("oversampling", 1) > 1))
+        passes = alike.passes if setting.get("whole") else _passes(alike, sample_rows, fine, setting.get("oversampling", 1) > 1)
+        return trials.error(setting, passes)
 
     search = Search(error, (noise_std / normalization.scale) ** 2)
     if not config.regularizers:
@@ -100,7 +107,8 @@ def tune_network(
         setting = choose_fine(search, settled, names, signal_to_noise) if fine else choose_noisy(search, settled, names)
     finally:
         trials.close()
-    chosen: dict[str, Any] = {key: value for key, value in setting.items() if key in names or (key == "rolloff" and "weighting" in names)}
+    of = {"rolloff": "weighting", "learning_rate": "steps"}
+    chosen: dict[str, Any] = {key: value for key, value in setting.items() if of.get(key, key) in names}
     finite = [(tried, value) for tried, value in search.tried if np.isfinite(value)]
     record = {"trials": [{**tried, "held_out_error": value} for tried, value in finite]}
     return with_setting(settled, chosen), chosen | steps | record
@@ -114,7 +122,7 @@ def _settled(config: FitConfig, fine: bool, full_rows: int) -> tuple[FitConfig, 
     """Return the configuration without what is to be chosen, and the steps of a noisy fit where they are left to the data."""
     steps: dict[str, Any] = {}
     if "steps" in config.tune and not fine:
-        steps = {"batch_rows": full_rows, "learning_rate": _LARGER_STEPS * config.learning_rate}
+        steps = {"batch_rows": full_rows, "learning_rate": _LARGER_STEPS * config.learning_rate, "coarse_start": 0.0}
     return config.model_copy(update={"tune": (), **steps}), steps
 
 
@@ -146,6 +154,8 @@ def expected_trials(config: FitConfig, signal_to_noise: float, full_rows: int) -
         update = {"oversampling": config.oversampling if finer else 1, "passes": passes}
         if count and (fine or not finer):
             kinds.append((alike.model_copy(update=update), rows, count))
+    if fine and "regularizer" in names:
+        kinds.append((alike.model_copy(update={"oversampling": config.oversampling}), rows, _USUAL_WHOLE))
     return kinds
 
 
@@ -163,8 +173,14 @@ def _told(config: FitConfig) -> dict[str, Any]:
 
 
 def choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_noise: float) -> dict[str, Any]:
-    """Return the best setting of a fit that is to converge: blur, weight and roll-off of the ramp, then the smoothest weight alike."""
+    """Return the best setting of a fit that is to converge: blur, weight and roll-off of the ramp, steps, then the smoothest weight alike.
+
+    At last whole fits tell whether that is too much: the shorter a fit, the more smoothing does it good.
+    """
+    rates = [config.learning_rate * share for share in _RATES]
     setting = _told(config)
+    if "steps" in names and config.coarse_start:
+        setting["learning_rate"] = rates[0]
     noisy = signal_to_noise < _ROLLED_OFF
     if "weighting" in names:
         setting |= {"weighting": "ramp", "rolloff": _ROLLOFF if noisy else None}
@@ -183,9 +199,16 @@ def choose_fine(search: Search, config: FitConfig, names: set[str], signal_to_no
     if "weighting" in names and signal_to_noise < _NOISE_FREE:
         other = {**setting, "rolloff": None if setting["rolloff"] else _ROLLOFF}
         setting = other if search.better(other, setting) else setting
+    if "blur_voxels" in names and setting["blur_voxels"] < _BAND_LIMITED:
+        # With too little smoothing a blur had to do for it.
+        setting = search.along(setting, "blur_voxels", _BLURS)
     if "regularizer" in names:
         setting = search.along(setting, "regularizer", _FINE_WEIGHTS[::2])
+    if "learning_rate" in setting:
+        setting = search.along(setting, "learning_rate", rates)
+    if "regularizer" in names:
         setting = search.largest_alike(setting, "regularizer", _FINE_WEIGHTS)
+        setting = search.lowered({**setting, "whole": True}, "regularizer", _FINE_WEIGHTS)
     return setting
 
 
