@@ -8,14 +8,16 @@ import torch
 from wedge_networks.voxel import Voxel, VoxelOptions
 
 from wedge.data import TiltSeries
+from wedge.errors import InputError
 from wedge.fit.build import Plugins, build_fit, build_projectors
-from wedge.fit.coarse_start import _enlarged, coarse_density, coarse_levels
+from wedge.fit.coarse_start import _enlarged, coarse_density, coarse_levels, relative_cost
 from wedge.fit.data_term import whole_part
 from wedge.fit.loop import Fit, predict
 from wedge.fit.model import Field
 from wedge.fit.normalization import Normalization
 from wedge.fit.sampling import Sampling
 from wedge.fit.settings import validate
+from wedge.fit.trials import Trials
 from wedge.geometry import TiltGeometry
 from wedge.lattice import FieldBox
 from wedge.registry import Registry
@@ -32,7 +34,8 @@ def fit_of(views: np.ndarray, geometry: TiltGeometry, units: Normalization = UNI
     given = {"passes": 20, "batch_rows": "auto", "oversampling": 2, "oversampling_start": 0.0, "coarse_start": 1.0, "learning_rate": 0.02}
     config = validate({"network": {"name": network}, "projector": {"name": "torch"}, **given, **settings})
     registry = Registry.load({"WEDGE_PLUGINS": ""})
-    plugins = Plugins(registry.resolve("network", network), registry.resolve("projector", "torch", {"cache": False}))
+    regularizers = [registry.resolve("regularizer", choice.name) for choice in config.regularizers]
+    plugins = Plugins(registry.resolve("network", network), registry.resolve("projector", "torch", {"cache": False}), regularizers)
     parts = build_projectors([whole_part(tilts)], plugins, {1, 2}, CPU)
     return build_fit(tilts, plugins, config, units, parts, CPU, LIMIT, 0), plugins
 
@@ -124,6 +127,17 @@ def test_when_stopped_it_is_what_there_is(spheres, allowed):
     assert len(told) == steps if allowed == 10**6 else len(told) < allowed + 1
 
 
+def test_each_begins_with_the_one_before(spheres):
+    views, _, geometry = spheres
+    fit, plugins = fit_of(views, geometry)
+    coarsest, found = coarse_levels(fit)[0][1], []
+    for allowed in (coarsest, coarsest + 1):
+        # Asked before each volume as well as before each step.
+        asked = iter([True] * (allowed + 2))
+        found.append(coarse_density(fit, plugins, UNITS, LIMIT, lambda asked=asked: next(asked, False)))
+    assert np.corrcoef(found[0].numpy().ravel(), found[1].numpy().ravel())[0, 1] > 0.95
+
+
 @pytest.mark.parametrize(("factor", "shape"), [(2, (8, 6, 10)), (4, (11, 7, 14)), (2, (9, 7, 11))])
 def test_a_voxel_stays_where_it_was(factor, shape):
     """Density that rises evenly rises as evenly, but for the faces; of what lies beyond the last whole voxel the face is the guess."""
@@ -156,4 +170,65 @@ def test_a_field_gives_what_it_begins_with(positive, spacing):
         field.begin_with(torch.zeros(4, 6, 8))
         empty = field(Sampling(box, 1, CPU).lattice(0, 4)).detach()
         # Not quite: where nothing changes with the values any more, nothing would come back.
-        assert 0 < float(empty.min()) <= float(empty.max()) < 0.04
+        assert 0.02 < float(empty.min()) <= float(empty.max()) < 0.04
+
+
+def test_a_trial_as_long_as_the_fit_begins_as_the_fit_will(spheres):
+    """Whatever was tried before it."""
+    views, _, geometry = spheres
+    fit, plugins = fit_of(views, geometry, passes=3, regularizers=[{"name": "tv", "weight": 0.1}])
+    series, errors = fit.fitted[0].part.series, []
+    for before in ([], [({"oversampling": 1}, 1), ({"oversampling": 2}, 2), ({"oversampling": 2, "regularizer": 1e-3, "whole": True}, 3)]):
+        trials = Trials(series, plugins, fit.config, UNITS, CPU, LIMIT, 11)
+        for setting, passes in before:
+            trials.error(setting, passes)
+        errors.append(trials.error({"oversampling": 2, "regularizer": 0.1, "whole": True}, 3))
+        trials.close()
+    assert errors[0] == errors[1]
+
+
+def test_trials_that_share_a_start_find_it_once(spheres, monkeypatch):
+    views, _, geometry = spheres
+    fit, plugins = fit_of(views, geometry, passes=3)
+    made = []
+    monkeypatch.setattr("wedge.fit.trials.coarse_density", lambda *args: made.append(args))
+    trials = Trials(fit.fitted[0].part.series, plugins, fit.config, UNITS, CPU, LIMIT, 11)
+    for blur in (0.0, 0.5, 0.8):
+        trials.error({"oversampling": 2, "blur_voxels": blur}, 1)
+    trials.close()
+    assert len(made) == 1
+
+
+def test_its_work_is_in_proportion_to_the_voxels_of_its_steps():
+    config = fit_of(np.ones((8, 5, 64)), geometry_of((64, 8, 64), 5))[0].config
+    for share in (1.0, 2.0):
+        config = config.model_copy(update={"coarse_start": share})
+        assert relative_cost(config, (64, 64, 64), 8) == pytest.approx(share * (1 / 64 + 0.5 / 8))
+        assert relative_cost(config, (64, 64, 64), 1) == pytest.approx(share * (1 / 16 + 0.5 / 4))
+        assert relative_cost(config, (48, 64, 64), 8) == pytest.approx(share * 0.5 / 8)
+        assert relative_cost(config, (32, 64, 64), 8) == 0
+
+
+def test_a_reconstruction_begins_with_it_once(wedge, tmp_path, monkeypatch):
+    """Not again where it goes on."""
+    made = []
+
+    def density(*args):
+        made.append(coarse_density(*args))
+        return made[-1]
+
+    def full(*args, **kwargs):
+        raise InputError("no space left")
+
+    began, plain = [], Field.begin_with
+    monkeypatch.setattr("wedge.fit.reconstruct.coarse_density", density)
+    monkeypatch.setattr(Field, "begin_with", lambda self, values: (began.append(values), plain(self, values)))
+    assert wedge("simulate-spheres", "-o", tmp_path, "--shape", "48", "8", "48", "--num-tilts", "9").code == 0
+    words = ["reconstruct", tmp_path / "tilts.zarr", "-o", tmp_path / "o.zarr", "--method", "network", "--tune", "none", "--passes", "2"]
+    with monkeypatch.context() as patch:
+        patch.setattr("wedge.fit.reconstruct._write_prediction", full)
+        assert wedge(*words).code != 0
+    assert len(made) == 1
+    assert began[-1] is made[0]
+    assert wedge(*words, "--resume").code == 0
+    assert len(made) == 1

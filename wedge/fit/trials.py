@@ -5,7 +5,7 @@ is the mean squared residual, unweighted, so that noise counts as it is measured
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,7 +84,7 @@ class Trials:
     full_rows: int
     go_on: Callable[[], bool] = lambda: True
     _plan: MemoryPlan | None = None
-    _start: list[torch.Tensor | None] | None = None
+    _starts: dict[tuple[object, ...], torch.Tensor | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Build the projectors."""
@@ -103,10 +103,14 @@ class Trials:
             # Planned once, for the finest lattice: what a trial leaves in the process is there for the next one.
             self._plan = self._build(trial.model_copy(update={"oversampling": self.config.oversampling})).plan
         fit = self._build(trial)
-        if self._start is None:
-            self._start = [coarse_density(fit, self.plugins, self.normalization, self.limit, self.go_on)]
-        if self._start[0] is not None:
-            fit.field.begin_with(self._start[0])
+        # As long as the fit, a trial begins as the fit will; others share a start.
+        weight = setting.get("regularizer") if trial.passes == self.config.passes else None
+        start = (trial.oversampling, trial.passes, weight)
+        if start not in self._starts:
+            self._starts[start] = coarse_density(fit, self.plugins, self.normalization, self.limit, self.go_on)
+        density = self._starts[start]
+        if density is not None:
+            fit.field.begin_with(density)
         return _trial_error(fit, self.config.fitted_margin)
 
     def _build(self, config: FitConfig) -> Fit:
