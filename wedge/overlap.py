@@ -56,6 +56,10 @@ def _on_piece(work: Callable[[torch.Tensor], T], block: torch.Tensor, first: int
     return work(block[rows.start - first : rows.stop - first])
 
 
+CHUNKS_WRITTEN = 4
+"""Chunks of a volume that are compressed side by side where there is room for them."""
+
+
 class Rows(Protocol):
     """What rows are written to, such as a `wedge.output.Writer`."""
 

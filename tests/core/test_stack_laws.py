@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from wedge.fit.radial import RadialFilter
 from wedge.fit.reconstruct import Reconstruction, reconstruct
 from wedge.fit.run_dir import prepare_run_dir
 from wedge.fit.settings import resolve_plugins, validate
-from wedge.fit.stack_run import StackRun
+from wedge.fit.stack_sum import StackRun, bytes_beside_fits
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 from wedge.spheres import chords, make_spheres, rasterize
@@ -201,15 +202,61 @@ def test_halves_tell_how_strong_noise_of_any_colour_is(tilts):
     assert unknown.chosen["signal_to_noise"] > 1.5 * known.chosen["signal_to_noise"]
 
 
-def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path):
+@pytest.fixture
+def saves(monkeypatch) -> list[int]:
+    """After which fits the sums are kept."""
+    kept, save = [], StackRun.save
+    monkeypatch.setattr(StackRun, "save", lambda self, path: (kept.append(self.progress.step), save(self, path)))
+    return kept
+
+
+def put_beside_fits(monkeypatch) -> None:
+    monkeypatch.setattr("wedge.fit.stack_sum.bytes_beside_fits", lambda job, spread: 1)
+
+
+@pytest.mark.parametrize("beside_fits", [False, True])
+def test_stopped_stack_goes_on_where_it_was(noisy, whole, tmp_path, monkeypatch, saves, beside_fits):
+    if beside_fits:
+        put_beside_fits(monkeypatch)
+    # After a look at the third fit: what it has added is taken back.
     stop = StopAfter(ALL_PASSES + 20)
     with pytest.raises(StoppedError, match="2 of 12 fits"):
         run(noisy, tmp_path / "run", STACK, stop=stop, on_progress=stop.count)
+    assert saves == ([0, 2] if beside_fits else [0, 1, 2])
     with pytest.raises(UsageError, match="no result before its last fit"):
         run(noisy, tmp_path / "run", STACK, resume=True, stop_now=True)
     resumed, result = run(noisy, tmp_path / "run", STACK, resume=True)
     assert np.array_equal(resumed, whole[0])
     assert result.chosen == whole[1].chosen
+
+
+def test_sums_beside_the_fits_are_kept_now_and_then_and_where_the_volume_cannot_be_written(noisy, whole, tmp_path, monkeypatch, saves):
+    put_beside_fits(monkeypatch)
+    assert np.array_equal(run(noisy, tmp_path / "seldom", STACK)[0], whole[0])
+    assert saves == [0]
+    run(noisy, tmp_path / "often", {**STACK, "passes": 8}, checkpoint_seconds=0.0)
+    assert saves == [0, *range(13)]
+
+    def refuse(self, y_start, block):
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(Memory, "write_rows", refuse)
+    with pytest.raises(InputError, match="disk is full"):
+        run(noisy, tmp_path / "full", {**STACK, "passes": 8})
+    assert saves[14:] == [0, 12]
+
+
+def test_sums_stay_on_a_gpu_where_they_leave_the_fits_their_room():
+    def job(limit, device="cuda"):
+        geometry = SimpleNamespace(volume_shape=(256, 1024, 1024))
+        return SimpleNamespace(device=torch.device(device), limit=limit, wide=SimpleNamespace(geometry=geometry))
+
+    voxels = 4 * 256 * 1024 * 1024
+    assert bytes_beside_fits(job(16 * voxels), False) == 3 * voxels
+    assert bytes_beside_fits(job(14 * voxels), False) == 0
+    assert bytes_beside_fits(job(16 * voxels), True) == 0
+    assert bytes_beside_fits(job(100 * voxels), True) == 5 * voxels
+    assert bytes_beside_fits(job(100 * voxels, "cpu"), False) == 0
 
 
 def test_a_sum_of_other_fits_is_not_gone_on_with(noisy, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from wedge.data import TiltSeries
-from wedge.fit import calibrate
+from wedge.fit import calibrate, capture, loop
 from wedge.fit.calibrate import StepCost, in_whole_box
 from wedge.fit.normalization import Normalization
 from wedge.fit.settings import resolve_plugins, validate
@@ -38,7 +38,7 @@ def job(network: str) -> SimpleNamespace:
 def steps(monkeypatch) -> list[tuple[int, int, int]]:
     """Rows of the box, of a step and of the views of each gradient; each takes 3.6 s, each update 1.2 s."""
     seen = []
-    real = calibrate.gradient
+    real = capture.gradient
 
     def gradient(fit, step):
         seen.append((fit.box.shape[1], fit.rows_per_step, fit.field.network.values.shape[0]))
@@ -48,7 +48,7 @@ def steps(monkeypatch) -> list[tuple[int, int, int]]:
         work()
         return 1.2 if getattr(work, "__name__", "") == "step" else 3.6
 
-    monkeypatch.setattr(calibrate, "gradient", gradient)
+    monkeypatch.setattr(capture, "gradient", gradient)
     monkeypatch.setattr(calibrate, "seconds_of", seconds_of)
     return seen
 
@@ -56,7 +56,7 @@ def steps(monkeypatch) -> list[tuple[int, int, int]]:
 def test_steps_of_the_whole_box_are_timed_on_as_many_rows(steps):
     this = job("voxel")
     found = in_whole_box(this, this.config, COST)
-    assert steps == [(30, 4, 30)]
+    assert steps == [(30, 4, 30)] * 2
     assert found.seconds_per_other_row == pytest.approx(2.6 / 26)
     # What was timed is what is told, and a larger batch costs more.
     assert found.step_seconds(4, 30) == pytest.approx(3.6 + 1.2)
@@ -69,3 +69,37 @@ def test_a_field_that_grows_with_no_row_and_one_of_all_rows_cost_what_was_timed(
     cost = StepCost(rows, 1.0, 0.5, 2.0, 0, 0, 10**9)
     assert in_whole_box(this, this.config, cost) is cost
     assert steps == []
+
+
+def test_steps_that_will_be_recorded_are_timed_as_recorded(monkeypatch):
+    this, recorders, timed = job("voxel"), [], []
+
+    class Recorder:
+        replayed = 0
+
+        def __call__(self, work):
+            found = work()
+
+            def replay():
+                self.replayed += 1
+                for mine, anew in zip(found, work(), strict=True):
+                    mine.copy_(anew)
+
+            return found, replay
+
+    def gradient_of(fit):
+        recorders.append(Recorder())
+        return capture.Captured(fit, recorders[-1])
+
+    def seconds_of(work, device, repeats=1):
+        before = recorders[-1].replayed
+        work()
+        timed.append(recorders[-1].replayed - before)
+        return 1.0
+
+    monkeypatch.setattr(loop, "gradient_of", gradient_of)
+    monkeypatch.setattr(calibrate, "seconds_of", seconds_of)
+    calibrate.time_steps(this, this.config, 4)
+    assert timed == [1, 0, 0]  # the gradient; the update and the prediction are not recorded
+    in_whole_box(this, this.config, COST)
+    assert timed[3:] == [0, 1, 0]  # the first step of all, as ever, then the same

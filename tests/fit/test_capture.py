@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from wedge.data import TiltSeries
+from wedge.defaults import reconstruct_settings
 from wedge.fit import loop
 from wedge.fit.build import build_fit, build_projectors, close_projectors
-from wedge.fit.capture import Captured, gradient_of, record_graph
-from wedge.fit.config import FitConfig
+from wedge.fit.capture import UNTIL_RECORDED, Captured, gradient_of, record_graph
 from wedge.fit.data_term import whole_part
+from wedge.fit.gradient import slabs_of_step
 from wedge.fit.kept import Kept
 from wedge.fit.loop import Fit, take_step
 from wedge.fit.memory import MemoryPlan
@@ -100,6 +101,28 @@ def test_recorded_steps_are_the_steps(make, network, settings):
     # Until the second penalty begins, until the lattice becomes finer, and to the end.
     assert recorder.recorded == 3
     assert recorder.replayed > 0.4 * fit.num_steps
+
+
+ONE_PENALTY = {"oversampling_start": 0.0, "regularizers": [{"name": "tv", "weight": 0.01}], "slab_rows": 8}
+
+
+def test_rows_at_the_edges_are_recorded_too(make):
+    settings = {**ONE_PENALTY, "batch_rows": 1}
+    expected, fit, recorder = outcome(make(**settings)), make(**settings), Recorder()
+    fit.gradient = Captured(fit, recorder)
+    assert same(outcome(fit), expected)
+    # Within the volume, at its first row and at its last; of each the first steps, and the one that is recorded, are done as ever.
+    assert (recorder.recorded, recorder.replayed) == (3, fit.num_steps - 3 * (UNTIL_RECORDED - 1))
+
+
+def test_few_layouts_are_recorded_at_a_time_however_many_there_are(make):
+    fit, recorder = make(**ONE_PENALTY, batch_rows=3, passes=60), Recorder()
+    fit.gradient = Captured(fit, recorder)
+    layouts = set()
+    for step in range(fit.num_steps):
+        layouts.add(tuple((slab.halo_stop - slab.halo_start, slab.rows, slab.interior.start) for slab in slabs_of_step(fit, step)))
+        take_step(fit, step)
+    assert recorder.recorded == 4 < len(layouts)
 
 
 def test_what_is_not_a_function_of_its_tensors_is_found_out(make):
@@ -232,8 +255,8 @@ def test_steps_are_recorded_on_a_gpu_where_asked_for_and_penalties_are_of_the_sl
     assert isinstance(gradient_of(fit), Captured) == recorded
 
 
-def test_steps_are_not_recorded_unless_asked_for():
-    assert FitConfig.model_fields["capture"].default == "off"
+def test_steps_are_recorded_unless_told_not_to():
+    assert reconstruct_settings()["capture"] == "auto"
 
 
 def test_what_a_recorded_step_reads_is_kept_and_what_it_makes_is_not():

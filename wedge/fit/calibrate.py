@@ -10,11 +10,11 @@ import torch
 
 from wedge.fit.batches import Slab
 from wedge.fit.build import build_fit, build_projectors, close_projectors
+from wedge.fit.capture import UNTIL_RECORDED, Captured
 from wedge.fit.config import FitConfig
 from wedge.fit.data_term import Loss, Rays, whole_part
-from wedge.fit.gradient import gradient
 from wedge.fit.job import Job
-from wedge.fit.loop import predict, take_step
+from wedge.fit.loop import Fit, predict, take_step
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.sample import busiest_rows, rows_of
 from wedge.out_of_memory import release_unused
@@ -115,7 +115,8 @@ def time_steps(job: Job, config: FitConfig, most_rows: int, batch_rows: int | No
         reset_peak(job.device)
         base = peak_bytes(job.device)
         take_step(fit, 0)
-        gradient_seconds = seconds_of(lambda: gradient(fit, 1), job.device)
+        _until_recorded(fit)
+        gradient_seconds = seconds_of(lambda: fit.gradient(1), job.device)
         update_seconds = seconds_of(fit.optimizer.step, job.device)
         predict_seconds = seconds_of(lambda: predict(fit, 1, 0, rows), job.device, 1)
         parameters = sum(p.numel() * p.element_size() for p in fit.field.parameters())
@@ -131,6 +132,12 @@ def time_steps(job: Job, config: FitConfig, most_rows: int, batch_rows: int | No
         )
     finally:
         close_projectors(parts)
+
+
+def _until_recorded(fit: Fit) -> None:
+    """Do a step as often as it takes until it is done as most of its like will be."""
+    for _ in range(UNTIL_RECORDED if isinstance(fit.gradient, Captured) else 0):
+        fit.gradient(1)
 
 
 class _Anywhere:
@@ -168,7 +175,8 @@ def in_whole_box(job: Job, config: FitConfig, cost: StepCost) -> StepCost:
         fit.fitted = [_Anywhere(term) for term in fit.fitted]
         first = seconds_of(lambda: take_step(fit, 0), job.device, 1)
         repeats = _REPEATS if first < _PATIENCE_SECONDS / 2 else 1
-        gradient_seconds = seconds_of(lambda: gradient(fit, 1), job.device, repeats)
+        _until_recorded(fit)
+        gradient_seconds = seconds_of(lambda: fit.gradient(1), job.device, repeats)
         update_seconds = seconds_of(fit.optimizer.step, job.device, repeats)
         others = max(0.0, gradient_seconds - cost.gradient_seconds) / (num_rows - cost.rows)
         return replace(cost, update_seconds=update_seconds * cost.rows / num_rows, seconds_per_other_row=others)

@@ -1,9 +1,9 @@
 """Steps of a fit that are recorded once on a GPU, and then done again without being launched kernel by kernel.
 
-Small steps take longer to launch than to compute, and they alone are recorded. Most steps of a fit have one layout: as many rows, in slabs
-alike. Its gradient is recorded, from tensors that stay in place, into which the values of each further step are copied; steps of other
-layouts, at the edges of the volume or across them, are done as ever. What has been recorded has to prove itself: the first step that it
-does is done both ways.
+Small steps take longer to launch than to compute, and they alone are recorded. Most steps of a fit have one of a few layouts: as many rows,
+in slabs alike, within the volume or at either edge of it. The gradient of each is recorded, from tensors that stay in place, into which the
+values of each further step are copied; steps of rarer layouts are done as ever. What has been recorded has to prove itself: the first step
+that it does is done both ways.
 """
 
 import warnings
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 Scalars = dict[str, torch.Tensor]
 Record = Callable[[Callable[[], list[torch.Tensor]]], tuple[list[torch.Tensor], Callable[[], None]]]
 _WARM_UP = 3  # steps of a layout before it is recorded: by then all that is made once is there
+UNTIL_RECORDED = _WARM_UP + 2
+"""Steps of a layout until others of it are done as they were recorded: one more is recorded, and one done both ways."""
+_MOST_LAYOUTS = 4  # of a fit at a time: one or two rows of a few have three, and each holds the memory of a step
 _AGREEMENT = 1e-3
 _MOST_POINTS = 2**22  # of a step: larger ones take longer to compute than to launch, and recorded as much memory again
 
@@ -97,7 +100,7 @@ class _Recording:
 
 
 class Captured:
-    """The gradient of steps, recorded for the layout that comes first in numbers.
+    """The gradient of steps, recorded for the layouts that come first in numbers.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ class Captured:
         self._fit, self._record = fit, record
         self._slab_rows, self._given_up = fit.plan.slab_rows, False
         self._seen: Counter[Any] = Counter()
-        self._recording: _Recording | None = None
+        self._recordings: list[_Recording] = []
 
     def __call__(self, step: int) -> Scalars:
         """Put the gradient of a step in place and return its scalars."""
@@ -121,12 +124,12 @@ class Captured:
             return gradient(self._fit, step)
         slabs = slabs_of_step(self._fit, step)
         layout = self._layout_of(step, slabs)
-        if self._recording is not None and self._recording.layout[0] != layout[0]:
-            self._recording = None
-        if self._recording is not None and self._recording.layout == layout:
-            return self._again(self._recording, step, slabs) if self._recording.proven else self._proof(self._recording, step, slabs)
+        self._recordings = [recording for recording in self._recordings if recording.layout[0] == layout[0]]
+        for recording in self._recordings:
+            if recording.layout == layout:
+                return self._again(recording, step, slabs) if recording.proven else self._proof(recording, step, slabs)
         self._seen[layout] += 1
-        if self._recording is None and self._seen[layout] > _WARM_UP:
+        if len(self._recordings) < _MOST_LAYOUTS and self._seen[layout] > _WARM_UP:
             self._begin(layout, step, slabs)
         return gradient(self._fit, step)
 
@@ -146,7 +149,7 @@ class Captured:
             work()
             with Kept() as kept:
                 found, replay = self._record(work)
-            self._recording = _Recording(layout, inputs, work.names, work.parameters, found, kept.tensors, replay)
+            self._recordings.append(_Recording(layout, inputs, work.names, work.parameters, found, kept.tensors, replay))
         except Exception as error:
             self._give_up(" ".join(str(error).split()) or type(error).__name__)
 
@@ -180,7 +183,7 @@ class Captured:
         return torch.stack([*scalars.values(), *norms]).tolist()
 
     def _give_up(self, reason: str) -> None:
-        self._recording, self._given_up = None, True
+        self._recordings, self._given_up = [], True
         release_unused()
         warnings.warn(f"steps are not recorded ({reason}): the fit goes on as without capture", stacklevel=2)
 

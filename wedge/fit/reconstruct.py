@@ -25,13 +25,11 @@ from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_run import reconstruct_stack
 from wedge.fit.tuning import tune_network
 from wedge.output import Writer
-from wedge.overlap import WriteBehind
+from wedge.overlap import CHUNKS_WRITTEN, WriteBehind
 from wedge.provenance import resident_bytes
 from wedge.slabs import chunk_rows, slab_ranges
 
 __all__ = ["Plugins", "Reconstruction", "reconstruct"]
-
-_CHUNKS_WRITTEN = 4
 
 
 def _write_prediction(
@@ -40,7 +38,7 @@ def _write_prediction(
     shape = job.tilts.geometry.volume_shape
     chunk = chunk_rows(shape)
     # Several chunks are compressed at once; no more rows than a step takes, for which there was room.
-    at_once = max(1, min(_CHUNKS_WRITTEN, fit.plan.slab_rows // chunk)) * chunk
+    at_once = max(1, min(CHUNKS_WRITTEN, fit.plan.slab_rows // chunk)) * chunk
     job.observers.stage("writing the volume", 0, 0)
     with WriteBehind(writer) as behind:
         for rows in slab_ranges(shape[1], at_once) if team.leads() else []:
@@ -160,8 +158,9 @@ def _reconstruct(
         return reconstruct_adaptive(job, writer, run_dir, stop=stop, say=say, on_progress=on_progress)
     if job.config.method == "stack":
         return reconstruct_stack(
-            job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, say=say, on_progress=on_progress
-        )
+            job, writer, saved, run_dir, std_writer=std_writer, stop_now=stop_now, stop=stop, checkpoint_seconds=checkpoint_seconds,
+            say=say, on_progress=on_progress,
+        )  # fmt: skip
     if job.config.method == "restore":
         return reconstruct_restored(
             job, writer, saved, run_dir, stop_now=stop_now, stop=stop, checkpoint_seconds=checkpoint_seconds, say=say,

@@ -99,10 +99,10 @@ def add_learned(job: Job, estimate: LearnedEstimate, into: torch.Tensor, weights
     """Add what was learned, of all views and filtered by the weights at the knots of `wedge.fit.stack`, to ``(y, z, x)`` with margins."""
     with ExitStack() as opened:
         halves, _ = halves_of_views(job, opened)
-        made = torch.empty(halves.shape)
+        made = torch.empty(halves.shape, device=into.device)
         for rows, density in estimate.restoration.blocks(halves):
             job.observers.stage("restoring rows", rows.start, halves.shape[0])
-            made[rows.start : rows.stop] = density.cpu() / job.units.scale
+            made[rows.start : rows.stop] = density.to(into.device) / job.units.scale
     geometry = job.wide.geometry
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
 

@@ -9,6 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,93 +19,22 @@ from wedge.errors import InputError, InterruptedRunError, StoppedError, UsageErr
 from wedge.fit import team
 from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
-from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, write_checkpoint
+from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress
 from wedge.fit.data_term import DataTerm
-from wedge.fit.emptied import share_filled
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, factors, members_for, setting_of, widest
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import record_of
-from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.stack_sum import StackRun
 from wedge.fit.stack_weights import choose_weights, nothing_kept
 from wedge.out_of_memory import release_unused
 from wedge.output import Writer
+from wedge.overlap import CHUNKS_WRITTEN, WriteBehind
 from wedge.slabs import chunk_rows, slab_ranges
-
-
-class StackRun:
-    """The sum of a stack as far as it has come; it can be saved between fits."""
-
-    def __init__(self, job: Job, progress: Progress, spread: bool = False) -> None:
-        self.job, self.progress = job, progress
-        self.told: dict[str, str] = {}
-        num_z, num_y, num_x = job.wide.geometry.volume_shape
-        names = ["total", "best", *(["mean", "squares"] if spread else [])]
-        self._tensors = {name: torch.zeros(num_y, num_z, num_x) for name in names}
-        if team.leads():
-            # Filled at once, so that the plans of the fits find this memory taken.
-            for tensor in self._tensors.values():
-                tensor.fill_(0.0)
-        self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
-
-    def save(self, path: Path) -> None:
-        """Write what is done, see `write_checkpoint`."""
-        if team.leads():
-            write_checkpoint(path, self._tensors, self.progress)
-
-    def load(self, path: Path) -> None:
-        """Read what was done.
-
-        Raises
-        ------
-        InputError
-            If the file is damaged or of another kind of fit, or knows no spread where one is wanted.
-        """
-        tensors = read_checkpoint(path, torch.device("cpu"))[1]
-        if self.has_spread and "total" in tensors and "squares" not in tensors:
-            raise InputError(f"checkpoint {path} was begun without --std: leave it out, or start again with --overwrite")
-        try:
-            for name, tensor in self._tensors.items():
-                tensor.copy_(tensors[name])
-        except (KeyError, RuntimeError) as error:
-            raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
-
-    def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
-        """Return rows ``(y, z, x)`` of the normalized density."""
-        rows = self.total[y_start:y_stop]
-        if not self.job.units.positive:
-            return rows
-        return rows.clamp_min(0) * share_filled(self.best, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]))
-
-    def coarse(self, bright: float) -> torch.Tensor:
-        """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
-        every = math.ceil(preview_spacing(self.job.tilts.geometry.volume_shape))
-        rows = [self.job.cropped(self.finished(y, y + 1, bright))[:, ::every, ::every] for y in range(0, len(self.total), every)]
-        return torch.cat(rows)
-
-    def add_to_spread(self, fit: int, y_start: int, density: torch.Tensor) -> None:
-        """Take rows of one more fit, the ``fit``-th from 0, into account."""
-        rows = slice(y_start, y_start + len(density))
-        mean, squares = self._tensors["mean"][rows], self._tensors["squares"][rows]
-        difference = density - mean
-        mean += difference / (fit + 1)
-        squares += difference * (density - mean)
-
-    def spread(self, y_start: int, y_stop: int) -> torch.Tensor:
-        """Return rows ``(y, z, x)`` of the sample standard deviation over the fits, each as it ends, of the normalized density."""
-        return (self._tensors["squares"][y_start:y_stop] / max(1, self.progress.step - 1)).sqrt()
-
-    def bright(self) -> float:
-        """Return the density of what is bright in the best single fit: the mean of density weighted by its square."""
-        squared = cubed = 0.0
-        for row in self.best:
-            squared += float(row.square().sum(dtype=torch.float64))
-            cubed += float((row.abs() * row.square()).sum(dtype=torch.float64))
-        return cubed / squared if squared > 0 else 1.0
 
 
 def reconstruct_stack(
@@ -116,6 +46,7 @@ def reconstruct_stack(
     std_writer: Writer | None = None,
     stop_now: bool,
     stop: StopRequest,
+    checkpoint_seconds: float,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
 ) -> Reconstruction:
@@ -151,29 +82,60 @@ def reconstruct_stack(
     job.observers.start(job.run_info(run_dir, all_steps, sum(steps[: progress.step]), job.config))
     try:
         # Planned once: what a fit leaves in the process is there for the next one.
-        plan = _build(job, widest(members), parts).plan
+        plan = _build(run, widest(members), parts).plan
         say(str(plan))
+        kept = time.monotonic()
         for index in range(progress.step, len(members)):
-            if _add_member(run, members, index, parts, plan, stop, on_progress):
+            # Sums in main memory are kept after every fit. Those on a GPU belong to large volumes, whose checkpoints take as long as a fit.
+            before = run.total.clone() if run.device_bytes else None
+            done = _add_member(run, members, index, parts, plan, stop, on_progress)
+            if done:
                 progress.step = index + 1
-                run.save(path)
-                if team.leads():
-                    (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in progress.history))
+            elif before is not None:
+                run.total.copy_(before)
+            due = before is None or time.monotonic() - kept > checkpoint_seconds
+            if (done and due) or (stop.reason is not None and before is not None):
+                _keep(run, run_dir)
+                kept = time.monotonic()
             if stop.reason is not None:
                 raise _stopped(stop.reason, run_dir, progress.step, len(members))
         bright = run.bright()
         job.observers.stage("writing the sum of the stack", 0, 0)
         job.observers.offer(all_steps, {"volume": lambda: run.coarse(bright)})
-        for rows in slab_ranges(num_rows, chunk_rows(job.tilts.geometry.volume_shape)):
-            writer.write_rows(rows.start, job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale)
-            if std_writer is not None:
-                std_writer.write_rows(rows.start, job.cropped(run.spread(rows.start, rows.stop)) * abs(job.units.scale))
+        try:
+            _write(run, bright, writer, std_writer)
+        except BaseException:
+            # The first error is told.
+            with suppress(InputError):
+                _keep(run, run_dir)
+            raise
         error = plan.in_slabs(lambda: _held_out_error(run, parts, bright, plan.slab_rows))
     finally:
         close_projectors(parts)
     final = progress.history[-1] if progress.history else {}
     planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes, **run.told}
     return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, progress.chosen)
+
+
+def _keep(run: StackRun, run_dir: Path) -> None:
+    """Keep the fits that are done."""
+    run.save(run_dir / CHECKPOINT_NAME)
+    if team.leads():
+        (run_dir / LOG_NAME).write_text("".join(json.dumps(entry) + "\n" for entry in run.progress.history))
+
+
+def _write(run: StackRun, bright: float, writer: Writer, std_writer: Writer | None) -> None:
+    """Write the sum and, where wanted, the spread between the fits."""
+    job, shape = run.job, run.job.tilts.geometry.volume_shape
+    # From a GPU several chunks at once, which are compressed side by side while it makes the next.
+    at_once = chunk_rows(shape) * (CHUNKS_WRITTEN if run.device_bytes else 1)
+    with ExitStack() as opened:
+        volume, spread = (None if each is None else opened.enter_context(WriteBehind(each)) for each in (writer, std_writer))
+        assert volume is not None
+        for rows in slab_ranges(shape[1], at_once):
+            volume.write_rows(rows.start, (job.cropped(run.finished(rows.start, rows.stop, bright)) * job.units.scale).cpu())
+            if spread is not None:
+                spread.write_rows(rows.start, (job.cropped(run.spread(rows.start, rows.stop)) * abs(job.units.scale)).cpu())
 
 
 def _stopped(reason: str, run_dir: Path, done: int, total: int) -> WedgeError:
@@ -201,9 +163,11 @@ def _begin(
         release_unused()
 
 
-def _build(job: Job, member: Member, parts: list[PartProjectors], plan: MemoryPlan | None = None) -> Fit:
+def _build(run: StackRun, member: Member, parts: list[PartProjectors], plan: MemoryPlan | None = None) -> Fit:
+    job = run.job
     reserve, noise_std = filter_bytes(job.wide.geometry.volume_shape), float(job.chosen["noise_std"])
-    return build_fit(job.wide, job.plugins, member.config, job.units, parts, job.device, job.limit, -reserve, noise_std, plan)
+    limit = job.limit - run.device_bytes
+    return build_fit(job.wide, job.plugins, member.config, job.units, parts, job.device, limit, -reserve, noise_std, plan)
 
 
 def _keep_nothing() -> None:
@@ -226,7 +190,7 @@ def _add_member(
     first_step, all_steps = sum(steps[:index]), sum(steps)
     first_estimate = sum(len(other.looks) for other in members[:index])
     weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
-    fit = _build(job, member, parts, plan)
+    fit = _build(run, member, parts, plan)
     fit.observers = job.observers
     shown = ", ".join(f"{key} {value}" for key, value in setting_of(member.config).items())
     job.observers.say(f"fit {index + 1} of {len(members)} of the stack: {shown}")
@@ -254,7 +218,7 @@ def _add_member(
         radial.add(run.total, read, weights[estimate])
         last = run.has_spread and look == steps[index]
         for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
-            density = read(rows.start, rows.stop).cpu()
+            density = read(rows.start, rows.stop).to(run.best.device)
             if estimate == base:
                 run.best[rows.start : rows.stop] = density
             if last:
