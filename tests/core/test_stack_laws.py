@@ -12,6 +12,7 @@ from wedge.data import TiltSeries
 from wedge.errors import InputError, StoppedError, UsageError
 from wedge.fit import build, members
 from wedge.fit.begin import begin
+from wedge.fit.emptied import bright_density, emptied
 from wedge.fit.halves import pair_halves
 from wedge.fit.loop import StopRequest
 from wedge.fit.memory import MemoryPlan
@@ -19,6 +20,7 @@ from wedge.fit.radial import RadialFilter
 from wedge.fit.reconstruct import Reconstruction, reconstruct
 from wedge.fit.run_dir import prepare_run_dir
 from wedge.fit.settings import resolve_plugins, validate
+from wedge.fit.stack import knots
 from wedge.fit.stack_sum import StackRun, bytes_beside_fits
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -126,7 +128,8 @@ def test_nothing_stands_where_the_best_single_fit_is_empty(noisy, tmp_path, monk
     result = run(noisy, tmp_path / "run", STACK)[1]
     base = result.chosen["base"]
     assert base != 0
-    assert torch.equal(stacks[0].best, estimates[base])
+    # Before, those of the rows that the weights are found on.
+    assert torch.equal(stacks[0].best, estimates[-36:][base])
     stacks[0].best[:, 2:5] = 0
     found = finished(stacks[0], 0, SHAPE[1], 1.0)
     assert float(found[:, 3].abs().max()) == 0
@@ -146,7 +149,7 @@ def test_spread_is_that_of_the_fits_as_they_end(noisy, whole, tmp_path, monkeypa
     monkeypatch.setattr(RadialFilter, "add", spy)
     std = Memory()
     found, result = run(noisy, tmp_path / "run", STACK, std_writer=std)
-    ends = torch.stack(estimates)[2::3]
+    ends = torch.stack(estimates[-36:])[2::3]
     assert len(ends) == result.chosen["fits"]
     expected = ends.std(dim=0, correction=1).numpy() * abs(result.normalization.scale)
     assert np.allclose(std.slices, expected, atol=1e-4 * expected.max())
@@ -246,16 +249,56 @@ def test_sums_beside_the_fits_are_kept_now_and_then_and_where_the_volume_cannot_
     assert saves[14:] == [0, 12]
 
 
+def test_what_views_do_not_confirm_is_taken_from_the_sharpest_fit(noisy, tmp_path, monkeypatch):
+    """As a whole, by rows, and after a stop."""
+    share, sharp = np.clip(np.linspace(1.4, -0.4, len(knots())), 0, 1), np.linspace(0, 0.3, len(knots()))
+    told, stacks, estimates, settings = [], [], [], {**STACK, "passes": 8}
+    add, init = RadialFilter.add, StackRun.__init__
+
+    def tell(stack, finished, fine, sharpest, measured):
+        told.append((finished, fine, sharpest, measured))
+        return replace(stack, confirmed=share, sharp=sharp, sharpest=sharpest)
+
+    def spy(self, into, read, weights):
+        estimates.append((read(0, SHAPE[1]), weights))
+        add(self, into, read, weights)
+
+    monkeypatch.setattr(members, "confirmed", tell)
+    monkeypatch.setattr(RadialFilter, "add", spy)
+    monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), stacks.append(self))[0])
+    found, result = run(noisy, tmp_path / "whole", settings)
+    (finished, fine, sharpest, measured) = told[0]
+    # The least smoothed fit: ramp-weighted, without a blur; its last look is at the fifth estimate from the end of its three.
+    assert sharpest == 3 * 6 + 2
+    assert np.linalg.norm(finished - measured) < np.linalg.norm(measured)
+    assert np.linalg.norm(fine - measured) < np.linalg.norm(measured)
+    assert "sharp" not in result.summary()["chosen"]
+    [density] = [density for density, weights in estimates if np.array_equal(weights, sharp)]
+    radial, expected = RadialFilter((SHAPE[0], SHAPE[1], SHAPE[2]), torch.device("cpu")), torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2])
+    stack = stacks[0]
+    bright = bright_density(stack.best)
+    whole = emptied(stack.total, stack.best, 0, SHAPE[1], bright, result.chosen["signal_to_noise"])
+    add(radial, expected, lambda low, high: whole[low:high], share)
+    add(radial, expected, lambda low, high: density[low:high], sharp)
+    assert np.allclose(found, expected.numpy() * result.normalization.scale, atol=1e-5 * np.abs(found).max())
+    rows = torch.cat([stack.finished(y, min(y + 7, SHAPE[1]), bright) for y in range(0, SHAPE[1], 7)])
+    assert np.allclose(rows.numpy() * result.normalization.scale, found, atol=1e-5 * np.abs(found).max())
+    stop = StopAfter(ALL_PASSES // 2 + 35)
+    with pytest.raises(StoppedError, match="8 of 12 fits"):
+        run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count)
+    assert np.array_equal(run(noisy, tmp_path / "run", settings, resume=True)[0], found)
+
+
 def test_sums_stay_on_a_gpu_where_they_leave_the_fits_their_room():
     def job(limit, device="cuda"):
         geometry = SimpleNamespace(volume_shape=(256, 1024, 1024))
         return SimpleNamespace(device=torch.device(device), limit=limit, wide=SimpleNamespace(geometry=geometry))
 
     voxels = 4 * 256 * 1024 * 1024
-    assert bytes_beside_fits(job(16 * voxels), False) == 3 * voxels
-    assert bytes_beside_fits(job(14 * voxels), False) == 0
-    assert bytes_beside_fits(job(16 * voxels), True) == 0
-    assert bytes_beside_fits(job(100 * voxels), True) == 5 * voxels
+    assert bytes_beside_fits(job(21 * voxels), False) == 4 * voxels
+    assert bytes_beside_fits(job(19 * voxels), False) == 0
+    assert bytes_beside_fits(job(21 * voxels), True) == 0
+    assert bytes_beside_fits(job(100 * voxels), True) == 6 * voxels
     assert bytes_beside_fits(job(100 * voxels, "cpu"), False) == 0
 
 

@@ -23,7 +23,7 @@ from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.restore_costs import restore_costs
 from wedge.fit.restore_halves import left_to_a_network
 from wedge.fit.stack import knots
-from wedge.fit.stack_sum import bytes_beside_fits
+from wedge.fit.stack_sum import bytes_beside_fits, sums_of
 from wedge.fit.stack_weights import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
 from wedge.fit.tuning import expected_config, expected_trials
@@ -174,7 +174,7 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
     # The equations of the weights are in main memory, and the sums too, unless they are beside the fits on a GPU.
     on_cpu = job.device.type == "cpu"
-    sums = (4 if spread else 2) * 4 * math.prod(geometry.volume_shape) if on_cpu else bytes_beside_fits(job, spread)
+    sums = len(sums_of(spread)) * 4 * math.prod(geometry.volume_shape) if on_cpu else bytes_beside_fits(job, spread)
     reserve = filter_bytes(geometry.volume_shape) + sums
     plan, parameter_bytes = _planned(job, widest(members).config, reserve)
     release_unused()

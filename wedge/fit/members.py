@@ -20,11 +20,13 @@ from wedge.data import TiltSeries
 from wedge.fit.batches import Slab, cut_slabs, steps_per_pass
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
-from wedge.fit.loop import Fit, take_step
+from wedge.fit.loop import Fit, predict, take_step
 from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
+from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
+from wedge.fit.stack_confirmed import confirmed, finished_sample
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 
 _PASSES = 0.5  # of the passes of a single fit
@@ -32,6 +34,13 @@ _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as 
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
+
+
+class Estimate(NamedTuple):
+    """Views ``(y, tilt, x)`` that judge, as some rows predict them; the density ``(y, z, x)`` of these, half precision in main memory."""
+
+    prediction: np.ndarray
+    density: torch.Tensor
 
 
 class _Setting(NamedTuple):
@@ -149,7 +158,8 @@ def find_weights(
     reserve: int,
     go_on: Callable[[], bool],
     on_member: Callable[[int], None] = lambda done: None,
-    further: Sequence[np.ndarray] = (),
+    further: Sequence[Estimate] = (),
+    signal_to_noise: float | None = None,
 ) -> Stack | None:
     """Fit some rows without the views that judge, and return the weights that those ask for; None where ``go_on`` said no.
 
@@ -162,12 +172,14 @@ def find_weights(
     on_member
         Told how many fits are done.
     further
-        The judging views ``(y, tilt, x)`` as other estimates predict them, whose weights come last; none of them is the single best.
+        Other estimates, whose weights come last; none of them is the single best.
+    signal_to_noise
+        Of the views: what is positive is finished, and the views tell how much of that they confirm. None: all stays.
     """
     judges = views_to_judge_by(sample.geometry.tilt_angles_deg)
     parts = build_projectors(split_views(sample, judges), plugins, factors(members), device)
     rows = sample.geometry.detector_shape[0]
-    predictions: list[np.ndarray] = []
+    found: list[Estimate] = []
     measured = np.zeros(0)
 
     def build(member: Member, plan: MemoryPlan | None = None) -> Fit:
@@ -179,36 +191,59 @@ def find_weights(
         plan = build(widest(members)).plan
         for done, member in enumerate(members):
             fit = build(member, plan)
-            for residual in _held_out_residuals(fit, member.on_rows(rows).steps_at_looks(rows), go_on):
-                if not len(measured):
-                    measured = fit.held_out[0].measured(Slab(0, rows, 0, rows)).cpu().numpy()
-                predictions.append(residual + measured)
+            measured = fit.held_out[0].measured(Slab(0, rows, 0, rows)).cpu().numpy()
+            for residual, density in _looks(fit, member.on_rows(rows).steps_at_looks(rows), go_on):
+                found.append(Estimate(residual + measured, density))
             if not go_on():
                 return None
             on_member(done + 1)
         # Rays that ran beside the volume judge less: `judging_weights`.
         looked = judging_weights(fit.held_out[0].part.geometry, members[0].config.fitted_margin)
         looked = np.sqrt(looked / looked.mean())
-        return RingEquations([each * looked for each in (*predictions, *further)], measured * looked).best(len(predictions))
+        estimates = [*found, *further]
+        stack = RingEquations([each.prediction * looked for each in estimates], measured * looked).best(len(found))
+        if signal_to_noise is None or not normalization.positive:
+            return stack
+        voxel, shape = sample.geometry.voxel_size_in_pixels, sample.geometry.volume_shape
+        finished = finished_sample([each.density for each in estimates], stack, RadialFilter(shape, device, voxel), signal_to_noise)
+        prediction = fit.plan.in_slabs(partial(_residuals, fit, finished)) + measured
+        sharpest = _sharpest(members)
+        return confirmed(stack, prediction * looked, found[sharpest].prediction * looked, sharpest, measured * looked)
     finally:
         close_projectors(parts)
 
 
-def _held_out_residuals(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bool]) -> Iterator[np.ndarray]:
-    """Run a fit and return, at each look, predicted minus measured views ``(y, tilt, x)`` of those held out."""
+def _sharpest(members: list[Member]) -> int:
+    """Return which estimate is smoothed the least: the last look at a fit of ramp-weighted residuals without a blur."""
+    ends = np.cumsum([len(member.looks) for member in members]) - 1
+
+    def smoothness(place: int) -> tuple[bool, float, float]:
+        config = members[place].config
+        weight = config.regularizers[0].weight if config.regularizers else 0.0
+        return config.data_term.weighting != "ramp", config.blur_voxels, weight
+
+    return int(ends[min(range(len(members)), key=smoothness)])
+
+
+def _looks(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bool]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Run a fit; at each look give predicted minus measured views ``(y, tilt, x)`` of those held out, and the density."""
     for step in range(looks[-1]):
         if not go_on():
             return
         take_step(fit, step)
         if step + 1 in looks:
-            yield fit.plan.in_slabs(partial(_residuals, fit, step))
+            yield fit.plan.in_slabs(partial(_residuals, fit, step)), predict(fit, step, 0, fit.box.shape[1]).half()
 
 
 @torch.no_grad()
-def _residuals(fit: Fit, step: int) -> np.ndarray:
-    num_rows, sampling = fit.box.shape[1], fit.sampling(step)
-    found = []
+def _residuals(fit: Fit, of: int | torch.Tensor) -> np.ndarray:
+    """Return predicted minus measured views that were held out, of the field after a step or of other density ``(y, z, x)``."""
+    num_rows, found = fit.box.shape[1], []
     for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
-        found.append(fit.held_out[0].residual(density, slab, sampling.factor).cpu().numpy())
+        if isinstance(of, int):
+            sampling = fit.sampling(of)
+            density, factor = fit.field(sampling.lattice(slab.y_start, slab.y_stop)), sampling.factor
+        else:
+            density, factor = of[slab.y_start : slab.y_stop].to(fit.device), 1
+        found.append(fit.held_out[0].residual(density, slab, factor).cpu().numpy())
     return np.concatenate(found)

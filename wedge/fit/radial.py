@@ -52,10 +52,13 @@ class RadialFilter:
         """Add a filtered volume to ``into``, ``(y, z, x)``; ``read(y_start, y_stop)`` gives its rows."""
         response = self.response(weights)
         for rows in slab_ranges(self._rows, SLAB_ROWS):
-            places = mirrored(rows.start - REACH, rows.start + SLAB_ROWS + REACH, self._rows)
-            low, high = int(places.min()), int(places.max()) + 1
-            slab = read(low, high).to(self._device)[torch.from_numpy(places - low).to(self._device)]
-            slab = slab[:, self._z][:, :, self._x]
-            spectrum = torch.fft.rfftn(slab) * response
-            found = torch.fft.irfftn(spectrum, s=slab.shape)[REACH : REACH + len(rows), _PAD:-_PAD, _PAD:-_PAD]
-            into[rows.start : rows.stop] += found.to(into.device)
+            into[rows.start : rows.stop] += self.filtered(rows, read, response).to(into.device)
+
+    def filtered(self, rows: range, read: Callable[[int, int], torch.Tensor], response: torch.Tensor) -> torch.Tensor:
+        """Return one of the slabs of `SLAB_ROWS` rows ``(y, z, x)``, filtered by a `response`."""
+        places = mirrored(rows.start - REACH, rows.start + SLAB_ROWS + REACH, self._rows)
+        low, high = int(places.min()), int(places.max()) + 1
+        slab = read(low, high).to(self._device)[torch.from_numpy(places - low).to(self._device)]
+        slab = slab[:, self._z][:, :, self._x]
+        spectrum = torch.fft.rfftn(slab) * response
+        return torch.fft.irfftn(spectrum, s=slab.shape)[REACH : REACH + len(rows), _PAD:-_PAD, _PAD:-_PAD]

@@ -58,12 +58,18 @@ class Stack:
         The best single estimate.
     error, base_error
         Mean squared error per ray on held-out views, of all folds in turn, of the sum and of the best single estimate; both hold the noise.
+    confirmed, sharp, sharpest
+        What is left of the finished sum and what is added of one estimate, ``(knot,)``, and which, see `wedge.fit.stack_confirmed`; None
+        where all of the sum stays.
     """
 
     weights: np.ndarray
     base: int
     error: float
     base_error: float
+    confirmed: np.ndarray | None = None
+    sharp: np.ndarray | None = None
+    sharpest: int | None = None
 
 
 class RingEquations:
@@ -151,6 +157,13 @@ class RingEquations:
         near = self._basis.T @ power
         near = np.maximum(near, 1e-12 * max(float(near.max()), 1e-30))
         return np.clip(near / near[:, [base]], _WEAKEST, _STRONGEST)
+
+    def gains(self) -> np.ndarray:
+        """Return what each estimate alone is to be multiplied by around each knot to predict the views best, ``(estimate, knot)``."""
+        gram = self._grams.sum(axis=0)
+        power = np.maximum(self._basis.T @ np.diagonal(gram, axis1=1, axis2=2)[:, :-1], 1e-30)
+        found: np.ndarray = ((self._basis.T @ gram[:, :-1, -1]) / power).T
+        return found
 
     def error(self, views: Sequence[int], weights: np.ndarray) -> float:
         """Return the mean squared error per ray of the weighted sum on some views."""

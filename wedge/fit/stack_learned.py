@@ -15,6 +15,7 @@ from wedge.errors import DeviceError, InputError
 from wedge.fit import team
 from wedge.fit.halves import Halves as TiltHalves
 from wedge.fit.job import Job
+from wedge.fit.members import Estimate
 from wedge.fit.radial import RadialFilter
 from wedge.fit.restore_halves import halves_of_views, in_half_precision, left_to_a_network, same_for_all, voxels_to_learn_from
 from wedge.formats.views import views_of
@@ -30,12 +31,12 @@ class LearnedEstimate:
     ----------
     restoration
         What was learned.
-    prediction
-        Views ``(y, tilt, x)`` that judge, as it predicts them, of the rows that the weights are found on.
+    judged
+        What it is to the weights, of the rows that they are found on; None where they are known.
     """
 
     restoration: Restoration
-    prediction: np.ndarray
+    judged: Estimate | None
 
 
 def learned_estimate(
@@ -77,11 +78,12 @@ def learned_estimate(
         restoration = Restoration.of(learning, pair, angles)
         del learning, pair
         if not judges:
-            return LearnedEstimate(restoration, np.zeros(0))
+            return LearnedEstimate(restoration, None)
         density = restoration.rows(halves, rows.start, rows.stop) / job.units.scale
     projector = job.plugins.projector.build(views_of(job.tilts, judges).geometry, job.device)
     try:
-        return LearnedEstimate(restoration, projector.project(density).cpu().numpy())
+        prediction = projector.project(density).cpu().numpy()
+        return LearnedEstimate(restoration, Estimate(prediction, _with_margins(density, job.margin).cpu().half()))
     finally:
         projector.close()
 
@@ -106,8 +108,9 @@ def add_learned(job: Job, estimate: LearnedEstimate, into: torch.Tensor, weights
     geometry = job.wide.geometry
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
 
-    def read(low: int, high: int) -> torch.Tensor:
-        # The filter reaches over the faces: nothing beyond them would be an edge.
-        return functional.pad(made[low:high][None], (job.margin, job.margin, 0, 0), mode="replicate")[0]
+    radial.add(into, lambda low, high: _with_margins(made[low:high], job.margin), weights)
 
-    radial.add(into, read, weights)
+
+def _with_margins(density: torch.Tensor, margin: int) -> torch.Tensor:
+    """Return density ``(y, z, x)`` that goes on: a filter reaches over the faces, where nothing beyond them would be an edge."""
+    return functional.pad(density[None], (margin, margin, 0, 0), mode="replicate")[0]

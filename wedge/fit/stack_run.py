@@ -21,12 +21,13 @@ from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress
 from wedge.fit.data_term import DataTerm
+from wedge.fit.emptied import bright_density
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, factors, members_for, setting_of, widest
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import record_of
-from wedge.fit.radial import RadialFilter, filter_bytes
+from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
 from wedge.fit.stack_learned import add_learned, learned_estimate
 from wedge.fit.stack_sum import StackRun
@@ -84,22 +85,8 @@ def reconstruct_stack(
         # Planned once: what a fit leaves in the process is there for the next one.
         plan = _build(run, widest(members), parts).plan
         say(str(plan))
-        kept = time.monotonic()
-        for index in range(progress.step, len(members)):
-            # Sums in main memory are kept after every fit. Those on a GPU belong to large volumes, whose checkpoints take as long as a fit.
-            before = run.total.clone() if run.device_bytes else None
-            done = _add_member(run, members, index, parts, plan, stop, on_progress)
-            if done:
-                progress.step = index + 1
-            elif before is not None:
-                run.total.copy_(before)
-            due = before is None or time.monotonic() - kept > checkpoint_seconds
-            if (done and due) or (stop.reason is not None and before is not None):
-                _keep(run, run_dir)
-                kept = time.monotonic()
-            if stop.reason is not None:
-                raise _stopped(stop.reason, run_dir, progress.step, len(members))
-        bright = run.bright()
+        _add_members(run, members, parts, plan, run_dir, stop, checkpoint_seconds, on_progress)
+        bright = bright_density(run.best)
         job.observers.stage("writing the sum of the stack", 0, 0)
         job.observers.offer(all_steps, {"volume": lambda: run.coarse(bright)})
         try:
@@ -128,7 +115,7 @@ def _write(run: StackRun, bright: float, writer: Writer, std_writer: Writer | No
     """Write the sum and, where wanted, the spread between the fits."""
     job, shape = run.job, run.job.tilts.geometry.volume_shape
     # From a GPU several chunks at once, which are compressed side by side while it makes the next.
-    at_once = chunk_rows(shape) * (CHUNKS_WRITTEN if run.device_bytes else 1)
+    at_once = max(SLAB_ROWS, chunk_rows(shape) * (CHUNKS_WRITTEN if run.device_bytes else 1))
     with ExitStack() as opened:
         volume, spread = (None if each is None else opened.enter_context(WriteBehind(each)) for each in (writer, std_writer))
         assert volume is not None
@@ -174,6 +161,34 @@ def _keep_nothing() -> None:
     """Save nothing: a fit of a stack is done or not."""
 
 
+def _add_members(
+    run: StackRun,
+    members: list[Member],
+    parts: list[PartProjectors],
+    plan: MemoryPlan,
+    run_dir: Path,
+    stop: StopRequest,
+    checkpoint_seconds: float,
+    on_progress: Callable[[int, int, float], None],
+) -> None:
+    """Make the fits that are not done yet, and keep them."""
+    kept = time.monotonic()
+    for index in range(run.progress.step, len(members)):
+        # Sums in main memory are kept after every fit. Those on a GPU belong to large volumes, whose checkpoints take as long as a fit.
+        before = run.total.clone() if run.device_bytes else None
+        done = _add_member(run, members, index, parts, plan, stop, on_progress)
+        if done:
+            run.progress.step = index + 1
+        elif before is not None:
+            run.total.copy_(before)
+        due = before is None or time.monotonic() - kept > checkpoint_seconds
+        if (done and due) or (stop.reason is not None and before is not None):
+            _keep(run, run_dir)
+            kept = time.monotonic()
+        if stop.reason is not None:
+            raise _stopped(stop.reason, run_dir, run.progress.step, len(members))
+
+
 def _add_member(
     run: StackRun,
     members: list[Member],
@@ -216,6 +231,8 @@ def _add_member(
             return predict(fit, at - 1, low, high, job.device)
 
         radial.add(run.total, read, weights[estimate])
+        if estimate == run.progress.chosen.get("sharpest"):
+            radial.add(run.sharp, read, np.array(run.progress.chosen["sharp"]))
         last = run.has_spread and look == steps[index]
         for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
             density = read(rows.start, rows.stop).to(run.best.device)

@@ -3,23 +3,31 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from wedge.errors import InputError
 from wedge.fit import team
 from wedge.fit.checkpoint import Progress, read_checkpoint, write_checkpoint
-from wedge.fit.emptied import share_filled
+from wedge.fit.emptied import emptied
 from wedge.fit.job import Job
 from wedge.fit.observers import preview_spacing
+from wedge.fit.radial import SLAB_ROWS, RadialFilter
+from wedge.slabs import slab_ranges
 
 _SHARE_OF_LIMIT = 0.2
 """Of what memory the fits may take of a GPU: sums that need less stay there, for moving them at each look takes longer than all else."""
 
 
+def sums_of(spread: bool) -> list[str]:
+    """Return the names of the volumes that a stack holds: the sum, its best fit, what is added of the sharpest, and more for a spread."""
+    return ["total", "best", "sharp", *(["mean", "squares"] if spread else [])]
+
+
 def bytes_beside_fits(job: Job, spread: bool) -> int:
     """Return what the sums of a stack take of a GPU's memory beside its fits; 0 where they are in main memory."""
     # One more is the sum as it was before a fit that may be stopped.
-    needed = (5 if spread else 3) * 4 * math.prod(job.wide.geometry.volume_shape)
+    needed = (len(sums_of(spread)) + 1) * 4 * math.prod(job.wide.geometry.volume_shape)
     return needed if job.device.type == "cuda" and needed <= _SHARE_OF_LIMIT * job.limit else 0
 
 
@@ -30,15 +38,16 @@ class StackRun:
         self.job, self.progress = job, progress
         self.told: dict[str, str] = {}
         num_z, num_y, num_x = job.wide.geometry.volume_shape
-        names = ["total", "best", *(["mean", "squares"] if spread else [])]
         self.device_bytes = bytes_beside_fits(job, spread)
         where = job.device if self.device_bytes else torch.device("cpu")
-        self._tensors = {name: torch.zeros(num_y, num_z, num_x, device=where) for name in names}
+        self._tensors = {name: torch.zeros(num_y, num_z, num_x, device=where) for name in sums_of(spread)}
         if team.leads():
             # Filled at once, so that the plans of the fits find this memory taken.
             for tensor in self._tensors.values():
                 tensor.fill_(0.0)
         self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
+        self.sharp = self._tensors["sharp"]
+        self._confirming: tuple[RadialFilter, torch.Tensor] | None = None
 
     def save(self, path: Path) -> None:
         """Write what is done, see `write_checkpoint`."""
@@ -63,11 +72,23 @@ class StackRun:
             raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
 
     def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
-        """Return rows ``(y, z, x)`` of the normalized density."""
-        rows = self.total[y_start:y_stop]
+        """Return rows ``(y, z, x)`` of the normalized density: what views confirm of the sum, and of the sharpest fit what they do not."""
+        if "confirmed" not in self.progress.chosen:
+            return self._emptied(y_start, y_stop, bright)
+        if self._confirming is None:
+            geometry = self.job.wide.geometry
+            radial = RadialFilter(geometry.volume_shape, self.job.device, geometry.voxel_size_in_pixels)
+            self._confirming = radial, radial.response(np.array(self.progress.chosen["confirmed"]))
+        radial, response = self._confirming
+        slabs = [rows for rows in slab_ranges(len(self.total), SLAB_ROWS) if rows.start < y_stop and rows.stop > y_start]
+        found = torch.cat([radial.filtered(rows, lambda low, high: self._emptied(low, high, bright), response) for rows in slabs])
+        first = slabs[0].start
+        return found[y_start - first : y_stop - first].to(self.sharp.device) + self.sharp[y_start:y_stop]
+
+    def _emptied(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
         if not self.job.units.positive:
-            return rows
-        return rows.clamp_min(0) * share_filled(self.best, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]))
+            return self.total[y_start:y_stop]
+        return emptied(self.total, self.best, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]))
 
     def coarse(self, bright: float) -> torch.Tensor:
         """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
@@ -86,11 +107,3 @@ class StackRun:
     def spread(self, y_start: int, y_stop: int) -> torch.Tensor:
         """Return rows ``(y, z, x)`` of the sample standard deviation over the fits, each as it ends, of the normalized density."""
         return (self._tensors["squares"][y_start:y_stop] / max(1, self.progress.step - 1)).sqrt()
-
-    def bright(self) -> float:
-        """Return the density of what is bright in the best single fit: the mean of density weighted by its square."""
-        squared = cubed = 0.0
-        for row in self.best:
-            squared += float(row.square().sum(dtype=torch.float64))
-            cubed += float((row.abs() * row.square()).sum(dtype=torch.float64))
-        return cubed / squared if squared > 0 else 1.0

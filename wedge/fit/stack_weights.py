@@ -62,8 +62,9 @@ def choose_weights(
     shape = job.wide.geometry.volume_shape
     more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - len(rows) / shape[1])
     reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more)
-    further = [] if learned is None else [learned.prediction]
-    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further)
+    further = [] if learned is None or learned.judged is None else [learned.judged]
+    ratio = float(job.chosen["signal_to_noise"])
+    stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further, ratio)
     if stack is None:
         raise nothing_kept(stop.reason)
     release_unused()
@@ -71,6 +72,8 @@ def choose_weights(
     progress.chosen |= {"fits": len(members), "learned": learned is not None, "held_out_error": stack.error}
     progress.chosen |= {"best": best | {"held_out_error": stack.base_error}}
     progress.chosen |= {"weights": stack.weights.tolist(), "base": stack.base}
+    if stack.confirmed is not None and stack.sharp is not None:
+        progress.chosen |= {"confirmed": stack.confirmed.tolist(), "sharp": stack.sharp.tolist(), "sharpest": stack.sharpest}
     progress.seconds += time.monotonic() - started
     shown = ", ".join(f"{key} {value}" for key, value in best.items())
     say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
