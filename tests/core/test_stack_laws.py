@@ -255,22 +255,22 @@ def test_what_views_do_not_confirm_is_taken_from_the_sharpest_fit(noisy, tmp_pat
     told, stacks, estimates, settings = [], [], [], {**STACK, "passes": 8}
     add, init = RadialFilter.add, StackRun.__init__
 
-    def tell(stack, finished, fine, sharpest, measured):
-        told.append((finished, fine, sharpest, measured))
+    def tell(stack, believed, fine, sharpest, measured):
+        told.append((believed, fine, sharpest, measured))
         return replace(stack, confirmed=share, sharp=sharp, sharpest=sharpest)
 
     def spy(self, into, read, weights):
         estimates.append((read(0, SHAPE[1]), weights))
         add(self, into, read, weights)
 
-    monkeypatch.setattr(members, "confirmed", tell)
+    monkeypatch.setattr(members, "with_share", tell)
     monkeypatch.setattr(RadialFilter, "add", spy)
     monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), stacks.append(self))[0])
     found, result = run(noisy, tmp_path / "whole", settings)
-    (finished, fine, sharpest, measured) = told[0]
+    (believed, fine, sharpest, measured) = told[0]
     # The least smoothed fit: ramp-weighted, without a blur; its last look is at the fifth estimate from the end of its three.
     assert sharpest == 3 * 6 + 2
-    assert np.linalg.norm(finished - measured) < np.linalg.norm(measured)
+    assert believed[:4] == pytest.approx(1.0)
     assert np.linalg.norm(fine - measured) < np.linalg.norm(measured)
     assert "sharp" not in result.summary()["chosen"]
     [density] = [density for density, weights in estimates if np.array_equal(weights, sharp)]

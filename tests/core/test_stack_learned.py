@@ -102,14 +102,14 @@ def test_views_that_judge_are_not_learned_from(noisy) -> None:
     spoiled = np.array(noisy.array)
     spoiled[judges] *= 3
     first, second = (learn(begun(tilts), judges) for tilts in (noisy, TiltSeries(spoiled, noisy.geometry, "spoiled", simulated=True)))
-    assert first.prediction.shape == (16, len(judges), SHAPE[2])
+    assert first.judged.prediction.shape == (16, len(judges), SHAPE[2])
     # The units of a fit are of all views.
-    ratio = float((first.prediction * second.prediction).sum() / (second.prediction**2).sum())
-    assert np.allclose(second.prediction * ratio, first.prediction, atol=1e-3 * first.prediction.std())
+    ratio = float((first.judged.prediction * second.judged.prediction).sum() / (second.judged.prediction**2).sum())
+    assert np.allclose(second.judged.prediction * ratio, first.judged.prediction, atol=1e-3 * first.judged.prediction.std())
     measured = (np.array(noisy.array)[judges, 5:21] / begun(noisy).units.scale).transpose(1, 0, 2)
-    assert np.corrcoef(first.prediction.ravel(), measured.ravel())[0, 1] > 0.7
+    assert np.corrcoef(first.judged.prediction.ravel(), measured.ravel())[0, 1] > 0.7
     # What noise hides is left out of it.
-    assert 0.8 < float((first.prediction * measured).sum() / (first.prediction**2).sum()) < 2
+    assert 0.8 < float((first.judged.prediction * measured).sum() / (first.judged.prediction**2).sum()) < 2
 
 
 def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:

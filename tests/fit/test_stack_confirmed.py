@@ -1,4 +1,4 @@
-"""Laws of what views confirm of a finished stack."""
+"""Laws of what is believed of a finished stack."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,15 @@ import torch
 from wedge.fit.emptied import bright_density, share_filled
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack, knots
-from wedge.fit.stack_confirmed import confirmed, finished_sample
+from wedge.fit.stack_confirmed import believed_share, finished_sample, with_share
+from wedge.fourier import is_missing
+from wedge.geometry import TiltGeometry
 
 ROWS, VIEWS, WIDTH = 32, 6, 96
 EDGE = 0.2  # cycles per pixel
+SHAPE = (40, 48, 56)
+ANGLES = tuple(np.linspace(-50, 50, 26))
+GEOMETRY = TiltGeometry(ANGLES, (SHAPE[0], SHAPE[2]), (SHAPE[1], SHAPE[0], SHAPE[2]))
 
 
 def band(low: float, high: float, seed: int) -> np.ndarray:
@@ -20,34 +25,66 @@ def band(low: float, high: float, seed: int) -> np.ndarray:
     return np.fft.irfft(np.fft.ifft(spectrum * ((frequency >= low) & (frequency < high)), axis=0), n=WIDTH, axis=2)
 
 
+def shell(low: float, high: float, seed: int, missing: bool = False) -> torch.Tensor:
+    """Return noise ``(y, z, x)`` of a shell of frequencies that views measured or, alone, of those that they miss."""
+    spectrum = torch.fft.rfftn(torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)))
+    along = [torch.from_numpy(np.fft.fftfreq(count)) for count in SHAPE[:2]] + [torch.from_numpy(np.fft.rfftfreq(SHAPE[2]))]
+    frequency = (along[0][:, None, None] ** 2 + along[1][:, None] ** 2 + along[2] ** 2).sqrt()
+    chosen = (frequency >= low) & (frequency < high) & (is_missing(along[1][:, None], along[2], ANGLES) == missing)
+    return torch.fft.irfftn(spectrum * chosen, s=SHAPE)
+
+
 COARSE, FINE = band(0.0, EDGE, 1), band(EDGE, 1.0, 2)
 NOISE = 0.5 * band(0.0, 1.0, 3)
 STACK = Stack(np.ones((2, len(knots()))), 0, 1.0, 1.0)
+BELOW, ABOVE = knots() < EDGE - 0.05, knots() > EDGE + 0.05
 
 
-def test_a_sum_that_predicts_the_views_stays_as_it_is():
-    measured = COARSE + FINE + NOISE
-    assert confirmed(STACK, COARSE + FINE, COARSE, 1, measured) is STACK
+def test_what_the_sum_its_best_fit_and_the_finished_sum_have_in_common_is_believed():
+    common = shell(0, EDGE, 1) + shell(EDGE, 1, 2)
+    # Whatever the sharpest fit says.
+    assert believed_share(common, common, common, shell(0, 1, 3), GEOMETRY) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("wrong", [-1.0, 0.0])
-def test_what_views_do_not_confirm_is_left_out_and_the_sharpest_fit_stands_there(wrong):
-    # Of the fine detail the sum says the contrary, or what has nothing to do with it.
-    said = wrong * FINE if wrong else band(EDGE, 1.0, 4)
-    found = confirmed(STACK, COARSE + said, COARSE + 2 * FINE, 1, COARSE + FINE + NOISE)
-    below, above = knots() < EDGE - 0.07, (knots() > EDGE + 0.07) & (knots() < 0.5)
-    assert found.confirmed[below].min() > 0.85
-    assert found.confirmed[above].max() < 0.2
-    assert found.sharp[below].max() < 0.15
+def test_what_finishing_makes_anew_is_not_believed():
+    coarse, fine = shell(0, EDGE, 1), shell(EDGE, 1, 2)
+    share = believed_share(coarse + fine, coarse + shell(EDGE, 1, 4), coarse + fine, coarse + fine, GEOMETRY)
+    assert share[BELOW].min() == 1
+    assert share[ABOVE].max() == 0
+
+
+@pytest.mark.parametrize(("agreement", "believed"), [(-0.5, 0.0), (0.0, 0.0), (0.09, None), (0.5, 1.0)])
+def test_what_the_best_fit_does_not_show_is_believed_as_far_as_the_sharpest_one_does(agreement, believed):
+    coarse, fine, other = shell(0, EDGE, 1), shell(EDGE, 1, 2), shell(EDGE, 1, 5)
+    sharp = coarse + agreement * fine + (1 - agreement**2) ** 0.5 * other
+    share = believed_share(coarse + fine, coarse + fine, coarse + shell(EDGE, 1, 4), sharp, GEOMETRY)
+    assert share[BELOW].min() == 1
+    assert ((share[ABOVE] > 0) & (share[ABOVE] < 1)).all() if believed is None else (share[ABOVE] == believed).all()
+
+
+def test_what_views_miss_has_no_say_and_a_frequency_without_any_detail_is_no_end():
+    common, gap = shell(0, EDGE, 1) + shell(EDGE + 0.08, 1, 2), shell(EDGE, EDGE + 0.08, 6)
+    beside = 3 * shell(0, 1, 7, missing=True)
+    assert believed_share(common + beside, common - beside, common, common, GEOMETRY) == pytest.approx(1.0)
+    assert believed_share(common + gap, common - gap, common, common, GEOMETRY) == pytest.approx(1.0)
+
+
+def test_where_all_is_believed_a_stack_stays_as_it_is():
+    assert with_share(STACK, np.full(len(knots()), 0.99), COARSE, 1, COARSE + NOISE) is STACK
+
+
+def test_the_sharpest_fit_stands_where_the_sum_is_not_believed():
+    share = np.where(ABOVE, 0.25, 1.0)
+    found = with_share(STACK, share, COARSE + 2 * FINE, 1, COARSE + FINE + NOISE)
+    assert np.array_equal(found.confirmed, share)
     # The views say by how much the fit's detail is too strong.
-    assert found.sharp[above] == pytest.approx(0.5 * (1 - found.confirmed[above]), abs=0.05)
+    near = ABOVE & (knots() < 0.5)
+    assert found.sharp[near] == pytest.approx(0.75 * 0.5, abs=0.04)
+    assert (found.sharp[share == 1] == 0).all()
     assert (found.sharpest, found.weights is STACK.weights) == (1, True)
-
-
-def test_a_sharpest_fit_whose_detail_is_lost_in_noise_is_still_to_be_seen_where_nothing_else_is():
-    found = confirmed(STACK, COARSE - FINE, COARSE - 0.1 * FINE + band(EDGE, 1.0, 5), 1, COARSE + FINE + NOISE)
-    above = (knots() > EDGE + 0.07) & (knots() < 0.5)
-    assert found.sharp[above] == pytest.approx(0.02 * (1 - found.confirmed[above]), abs=0.005)
+    # And where its detail is lost in noise, it is still to be seen where nothing else is.
+    lost = with_share(STACK, share, COARSE - 0.1 * FINE + band(EDGE, 1.0, 5), 1, COARSE + FINE + NOISE)
+    assert lost.sharp[near] == pytest.approx(0.75 * 0.02, abs=0.002)
 
 
 def test_gains_are_what_each_estimate_is_to_be_multiplied_by():
@@ -65,4 +102,6 @@ def test_a_sample_is_finished_as_the_whole_is():
     total = 0.75 * densities[0].float() - 0.25 * densities[1].float()
     best = densities[1].float()
     expected = total.clamp_min(0) * share_filled(best, 0, 20, bright_density(best), 4.0)
-    assert torch.allclose(finished_sample(densities, stack, radial, 4.0), expected, atol=1e-4)
+    found = finished_sample(densities, stack, radial, 4.0)
+    for one, other in zip(found, (total, expected, best), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)

@@ -26,7 +26,7 @@ from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
-from wedge.fit.stack_confirmed import confirmed, finished_sample
+from wedge.fit.stack_confirmed import believed_share, finished_sample, with_share
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 
 _PASSES = 0.5  # of the passes of a single fit
@@ -174,7 +174,7 @@ def find_weights(
     further
         Other estimates, whose weights come last; none of them is the single best.
     signal_to_noise
-        Of the views: what is positive is finished, and the views tell how much of that they confirm. None: all stays.
+        Of the views: what is positive is finished, and the estimates tell how much of that is believed. None: all of it.
     """
     judges = views_to_judge_by(sample.geometry.tilt_angles_deg)
     parts = build_projectors(split_views(sample, judges), plugins, factors(members), device)
@@ -204,11 +204,11 @@ def find_weights(
         stack = RingEquations([each.prediction * looked for each in estimates], measured * looked).best(len(found))
         if signal_to_noise is None or not normalization.positive:
             return stack
-        voxel, shape = sample.geometry.voxel_size_in_pixels, sample.geometry.volume_shape
-        finished = finished_sample([each.density for each in estimates], stack, RadialFilter(shape, device, voxel), signal_to_noise)
-        prediction = fit.plan.in_slabs(partial(_residuals, fit, finished)) + measured
+        radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)
+        sums = finished_sample([each.density for each in estimates], stack, radial, signal_to_noise)
         sharpest = _sharpest(members)
-        return confirmed(stack, prediction * looked, found[sharpest].prediction * looked, sharpest, measured * looked)
+        share = believed_share(*sums, found[sharpest].density.float(), sample.geometry)
+        return with_share(stack, share, found[sharpest].prediction * looked, sharpest, measured * looked)
     finally:
         close_projectors(parts)
 
@@ -236,14 +236,10 @@ def _looks(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bool]) -> Itera
 
 
 @torch.no_grad()
-def _residuals(fit: Fit, of: int | torch.Tensor) -> np.ndarray:
-    """Return predicted minus measured views that were held out, of the field after a step or of other density ``(y, z, x)``."""
-    num_rows, found = fit.box.shape[1], []
+def _residuals(fit: Fit, step: int) -> np.ndarray:
+    num_rows, sampling = fit.box.shape[1], fit.sampling(step)
+    found = []
     for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-        if isinstance(of, int):
-            sampling = fit.sampling(of)
-            density, factor = fit.field(sampling.lattice(slab.y_start, slab.y_stop)), sampling.factor
-        else:
-            density, factor = of[slab.y_start : slab.y_stop].to(fit.device), 1
-        found.append(fit.held_out[0].residual(density, slab, factor).cpu().numpy())
+        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
+        found.append(fit.held_out[0].residual(density, slab, sampling.factor).cpu().numpy())
     return np.concatenate(found)
