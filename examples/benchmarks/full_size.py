@@ -1,6 +1,6 @@
 """Full size against what it is meant to take on one large GPU: FBP, SIRT and the default, from the Zarr to the committed result.
 
-    python examples/benchmarks/full_size.py [--shape Z Y X] [--device auto|cpu|cuda] [--methods NAME ...] [--score] [--work DIR]
+    python examples/benchmarks/full_size.py [--shape Z Y X] [--eta NOISE ...] [--device auto|cpu|cuda] [--methods NAME ...] [--score]
 
 Hollow spheres, 60 tilts, views from analytic chords. The goals are those of 256x1024x1024 (z, y, x); at other shapes none are shown.
 ``host_gb`` is the peak of the process, ``device_gb`` what torch held on the GPU at the most. A row is kept as soon as it is there.
@@ -73,11 +73,12 @@ METHODS = {
 }
 
 
-def row_of(name: str, cost: dict[str, Any], full: bool) -> dict[str, Any]:
-    """Return a row: what a method took and, at full size, what it is meant to take at the most."""
+def row_of(name: str, cost: dict[str, Any], case: Case, device: str) -> dict[str, Any]:
+    """Return a row: what a method took and, at full size on a GPU, what it is meant to take at the most."""
     found = {key: None if cost[key] is None else round(cost[key] / 1e9, 2) for key in ("host", "device")}
     row: dict[str, Any] = {"method": name, "seconds": round(cost["seconds"], 1), "host_gb": found["host"], "device_gb": found["device"]}
-    if not full:
+    print(row, file=sys.stderr)
+    if case.shape != FULL or device != "cuda":
         return row
     taken, goals = (cost["seconds"], found["host"], found["device"]), GOALS[name]
     met = all(value is None or goal is None or value <= goal for value, goal in zip(taken, goals, strict=True))
@@ -87,6 +88,7 @@ def row_of(name: str, cost: dict[str, Any], full: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", type=int, nargs=3, default=list(FULL), metavar=("Z", "Y", "X"))
+    parser.add_argument("--eta", type=float, nargs="+", default=[0.0], help="levels of Poisson noise: a table for each")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=["fbp", "sirt-100", "default"], metavar="NAME")
     parser.add_argument("--score", action="store_true", help="measure the volumes against the truth")
@@ -96,25 +98,31 @@ def main() -> None:
     if device == "cuda" and not torch.cuda.is_available():
         parser.error("no GPU here: --device cpu")
     shape, work = tuple(args.shape), args.work or Path(tempfile.mkdtemp(prefix="wedge-full-size-"))
-    size, rows = "x".join(map(str, shape)), []
-    case = Case(work / size, "spheres", shape)
-    case.make()
-    hardware = torch.cuda.get_device_name() if device == "cuda" else "CPU"
-    title = f"hollow spheres {size} (z, y, x), 60 tilts in +-60, analytic chords, no noise, on one {hardware}"
-
-    def keep() -> Path:
-        return write_results(f"full_size_{size}" + ("_cuda" if device == "cuda" else ""), {"case": title, "rows": rows})
-
-    for name in args.methods:
-        rows.append(row_of(name, METHODS[name](case.tilts, out_of(case, name), device), shape == FULL))
-        path = keep()
-        print(rows[-1], file=sys.stderr)
+    cases = [Case(work / f"eta{eta:g}", "spheres", shape, eta=eta) for eta in args.eta]
+    for case in cases:
+        case.make()
+    rows: list[list[dict[str, Any]]] = [[] for _ in cases]
+    for case, made in zip(cases, rows, strict=True):
+        for name in args.methods:
+            made.append(row_of(name, METHODS[name](case.tilts, out_of(case, name), device), case, device))
+            keep(case, made, device)
     if args.score:
         with ThreadPoolExecutor() as pool:
-            found = list(pool.map(lambda name: score(out_of(case, name), case.truth).row, args.methods))
-        rows = [row | scores for row, scores in zip(rows, found, strict=True)]
-        path = keep()
-    print(f"{table(rows)}\nwritten to {path}")
+            found = [[pool.submit(score, out_of(case, name), case.truth) for name in args.methods] for case in cases]
+        rows = [[row | each.result().row for row, each in zip(made, scored, strict=True)] for made, scored in zip(rows, found, strict=True)]
+    for case, made in zip(cases, rows, strict=True):
+        path = keep(case, made, device)
+        print(f"{table(made)}\nwritten to {path}")
+
+
+def keep(case: Case, rows: list[dict[str, Any]], device: str) -> Path:
+    """Write what is known of a case."""
+    size = "x".join(map(str, case.shape))
+    hardware = torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    noise = f"Poisson noise {case.eta:g}" if case.noisy else "no noise"
+    title = f"hollow spheres {size} (z, y, x), 60 tilts in +-60, analytic chords, {noise}, on one {hardware}"
+    name = f"full_size_{size}" + (f"_eta{case.eta:g}" if case.noisy else "") + ("_cuda" if device == "cuda" else "")
+    return write_results(name, {"case": title, "rows": rows})
 
 
 def out_of(case: Case, name: str) -> Path:

@@ -9,6 +9,7 @@ from wedge.fit.emptied import mean_around, share_filled
 from wedge.fit.members import describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, knots, spline_basis
+from wedge.geometry import TiltGeometry
 
 CPU = torch.device("cpu")
 ROWS, VIEWS, WIDTH = 24, 8, 64
@@ -146,14 +147,20 @@ def test_frequencies_are_those_of_pixels():
     assert torch.allclose(into, float((spline_basis(np.array([1 / 8])) @ weights)[0]) * wave, atol=0.01)
 
 
+def geometry(num_rows: int, thickness: int = 32, num_tilts: int = 60) -> TiltGeometry:
+    return TiltGeometry(tuple(np.linspace(-60, 60, num_tilts)), (num_rows, 64), (thickness, num_rows, 64))
+
+
 def test_members_are_less_regularized_the_less_noise_there_is():
-    weights = [[member.config.regularizers[0].weight for member in members_for(config(), ratio, 32)] for ratio in (0.0, 0.1, 1.0, 2.0)]
+    weights = [
+        [member.config.regularizers[0].weight for member in members_for(config(), ratio, geometry(32))] for ratio in (0.0, 0.1, 1.0, 2.0)
+    ]
     assert weights[0] == weights[1] == weights[2]
     assert all(less < more for less, more in zip(weights[3], weights[2], strict=True))
 
 
 def test_members_differ_and_see_all_rows():
-    members = members_for(config(passes=120), 0.5, 48)
+    members = members_for(config(passes=120), 0.5, geometry(48))
     told = [describe(members, index) for index in range(sum(len(member.looks) for member in members))]
     assert {member.config.batch_rows for member in members} == {48}
     assert {member.looks for member in members} == {(15, 30, 60), (30, 60, 120)}
@@ -164,7 +171,7 @@ def test_members_differ_and_see_all_rows():
 
 @pytest.mark.parametrize("ratio", [60.0, 10.0, 4.0])
 def test_where_noise_is_faint_some_converge_on_a_finer_lattice(ratio):
-    members = members_for(config(passes=120, oversampling=2), ratio, 48)
+    members = members_for(config(passes=120, oversampling=2), ratio, geometry(48))
     assert factors(members) == {1, 2}
     # Eight steps a pass, of 48 rows and of some of them; the others take all rows at once.
     converging = [member for member in members if member.config.oversampling == 2]
@@ -175,13 +182,25 @@ def test_where_noise_is_faint_some_converge_on_a_finer_lattice(ratio):
 
 
 def test_the_less_noise_the_more_of_them_converge():
-    counts = [[m.config.oversampling for m in members_for(config(oversampling=2), ratio, 48)].count(2) for ratio in (1, 4, 10)]
+    counts = [[m.config.oversampling for m in members_for(config(oversampling=2), ratio, geometry(48))].count(2) for ratio in (1, 4, 10)]
     assert counts == sorted(counts)
     assert counts[0] == 0 < counts[1] < counts[2]
 
 
+@pytest.mark.parametrize("ratio", [60.0, 10.0, 4.0])
+def test_where_views_are_few_for_the_thickness_none_of_them_converges(ratio):
+    counts = {
+        (thickness, num_tilts): sum(m.config.oversampling == 2 for m in members_for(config(oversampling=2), ratio, one))
+        for thickness, num_tilts in ((32, 60), (64, 30), (64, 15), (256, 60), (256, 240))
+        for one in [geometry(48, thickness, num_tilts)]
+    }
+    assert [place for place, count in counts.items() if count == 0] == [(64, 15), (256, 60)]
+    # In strong noise there are enough of others.
+    assert members_for(config(), 1.0, geometry(48, 256, 60)) == members_for(config(), 1.0, geometry(48))
+
+
 def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
-    for member in members_for(config(passes=120), 0.5, 48):
+    for member in members_for(config(passes=120), 0.5, geometry(48)):
         some = member.on_rows(16)
         assert some.config.rows_per_step(16) == 16
         assert some.steps_at_looks(16) == member.steps_at_looks(48)
@@ -189,7 +208,8 @@ def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
 
 def test_few_passes_still_make_a_stack():
     assert all(
-        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks))) for member in members_for(config(passes=1), 0.5, 8)
+        member.steps(8) >= 1 and member.looks == tuple(sorted(set(member.looks)))
+        for member in members_for(config(passes=1), 0.5, geometry(8))
     )
 
 

@@ -171,7 +171,7 @@ def _trials_seconds(job: Job) -> float:
 def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), num_rows)
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), geometry)
     # The equations of the weights are in main memory, and the sums too, unless they are beside the fits on a GPU.
     on_cpu = job.device.type == "cpu"
     sums = len(sums_of(spread)) * 4 * math.prod(geometry.volume_shape) if on_cpu else bytes_beside_fits(job, spread)

@@ -2,12 +2,14 @@
 
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
 about. Where noise is faint a few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen.
+Where views are few for the thickness, fits that converge fill the gaps between them with what views do not tell: others take their place.
 A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
 
 In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,
 each on some rows, and a lattice finer than the voxels.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +30,7 @@ from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
 from wedge.fit.stack_confirmed import believed_share, finished_sample, with_share
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
+from wedge.geometry import TiltGeometry
 
 _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
@@ -79,6 +82,8 @@ _NOISY_FITS: tuple[_Setting, ...] = (
 )
 _FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1.0)), *_ramp((0.0, 1.0)))
 _CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
+_FEW_VIEWS = 6.0  # pixels that neighbouring views part by at the faces of the specimen, from which on fits that converge miss the most
+_FEW_VIEWS_FITS: tuple[_Setting, ...] = (_SMALL, _SMALL_AND_LONG, *_ramp((0.0, 3.0), (0.0, 10.0)), *_plain((1.5, 1.0), (1.5, 3.0)))
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,13 @@ class Member:
         return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
-def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> list[Member]:
+def members_for(config: FitConfig, signal_to_noise: float, geometry: TiltGeometry) -> list[Member]:
     """Return the fits of a stack of views with a signal to noise."""
     tables = {_CLEAR: _CLEAR_FITS, _FAINT: _FAINT_FITS}
     table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
+    if signal_to_noise > _FAINT and _parting_pixels(geometry) > _FEW_VIEWS:
+        table = _FEW_VIEWS_FITS
+    num_rows = geometry.detector_shape[0]
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:
@@ -122,6 +130,13 @@ def members_for(config: FitConfig, signal_to_noise: float, num_rows: int) -> lis
             setting["oversampling"] = 1
         members.append(Member(with_setting(config.model_copy(update=update), setting), looks))
     return members
+
+
+def _parting_pixels(geometry: TiltGeometry) -> float:
+    """Return how far what lies at one face of the specimen moves against the other from one view to the next."""
+    angles = geometry.tilt_angles_deg
+    increment_deg = (max(angles) - min(angles)) / max(1, len(angles) - 1)
+    return geometry.volume_shape[0] * geometry.voxel_size_in_pixels * math.radians(increment_deg)
 
 
 def widest(members: list[Member]) -> Member:

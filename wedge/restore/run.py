@@ -89,10 +89,12 @@ class Restoration:
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
         """Return some rows ``(y, z, x)``: the mean of both halves, each restored."""
         low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
-        filtered = (self.units.filtered(half, which) for which, half in enumerate(halves.read(low, high)))
+        # What the filter alone looks at is no work for the network.
+        first, last = max(0, y_start - REACH), min(halves.shape[0], y_stop + REACH)
+        filtered = (self.units.filtered(half, which)[first - low : last - low] for which, half in enumerate(halves.read(low, high)))
         made = sum(applied_all_round(self.network, half, self.turns) for half in filtered)
         assert isinstance(made, torch.Tensor)
-        return (made[y_start - low : y_stop - low] / 2 - self.offset) * self.units.scale + self.units.mean
+        return (made[y_start - first : y_stop - first] / 2 - self.offset) * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
