@@ -72,6 +72,14 @@ def test_slabs_are_no_taller_than_the_batch_or_the_volume():
     assert plan(1e12, batch_rows=500).slab_rows == SHAPE[1]
 
 
+def test_slabs_are_no_taller_than_a_large_gpu_is_busy_with(monkeypatch):
+    assert plan(1e12, batch_rows=40).slab_rows == 40
+    monkeypatch.setattr(module, "_MOST_VOXELS", 7 * SHAPE[0] * SHAPE[2] + 1)
+    assert plan(1e12, batch_rows=40).slab_rows == 7
+    monkeypatch.setattr(module, "_MOST_VOXELS", 1)
+    assert plan(1e12, batch_rows=40).slab_rows == 1
+
+
 def test_halo_costs_memory():
     assert plan(20e6, halo_rows=8).slab_rows < plan(20e6, halo_rows=0).slab_rows
 

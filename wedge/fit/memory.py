@@ -23,6 +23,7 @@ _SHARE_OF_FREE = 0.8
 PARAMETER_COPIES = 4  # value, gradient and Adam's two moments
 _SLICE_COPIES = 10  # raw, density, their gradients, and what a regularizer keeps
 _SINOGRAM_COPIES = 12  # measured, predicted, residual, two padded spectra and the gradients
+_MOST_VOXELS = 2**25  # of a slab: more at once are no faster anywhere
 FIRST_USE_BYTES = 40 * _MIB  # what the first steps load and keep: transforms, threads of the backward pass, the allocator's spare pages
 
 
@@ -90,7 +91,7 @@ def plan_memory(
     built_bytes: int = 0,
     weighted: bool = False,
 ) -> MemoryPlan:
-    """Choose the largest slab, up to the logical batch, that stays below ``limit`` bytes.
+    """Choose the largest slab, up to the logical batch and as many voxels as a large GPU is busy with, that stays below ``limit`` bytes.
 
     ``finer`` is the projector of the oversampled lattice, where the fit has one; ``built_bytes`` is what the process grew by while the
     projectors were built; less than nothing keeps that much room free. ``weighted`` rays have weights beside their values.
@@ -123,7 +124,8 @@ def plan_memory(
     series = 4 * rays * num_rows * (2 if weighted else 1)
     resident = fixed + series + slab_bytes(1) <= limit and series <= limit / 2
     base = fixed + (series if resident else 0)
-    for rows in range(config.rows_per_step(num_rows), 0, -1):
+    most = max(1, min(config.rows_per_step(num_rows), _MOST_VOXELS // (num_z * num_x)))
+    for rows in range(most, 0, -1):
         if base + slab_bytes(rows) <= limit:
             return MemoryPlan(rows, resident, base + slab_bytes(rows), limit)
     least = base + slab_bytes(1)
