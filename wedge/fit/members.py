@@ -222,8 +222,9 @@ def find_weights(
         radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)
         sums = finished_sample([each.density for each in estimates], stack, radial, signal_to_noise)
         sharpest = _sharpest(members)
-        share = believed_share(*sums, found[sharpest].density.float(), sample.geometry)
-        return with_share(stack, share, found[sharpest].prediction * looked, sharpest, measured * looked)
+        sharp = found[sharpest].density.float()
+        strength = float(sums[1].std() / sharp.std().clamp_min(1e-30))
+        return with_share(stack, believed_share(*sums, sharp, sample.geometry), strength, sharpest)
     finally:
         close_projectors(parts)
 

@@ -158,13 +158,6 @@ class RingEquations:
         near = np.maximum(near, 1e-12 * max(float(near.max()), 1e-30))
         return np.clip(near / near[:, [base]], _WEAKEST, _STRONGEST)
 
-    def gains(self) -> np.ndarray:
-        """Return what each estimate alone is to be multiplied by around each knot to predict the views best, ``(estimate, knot)``."""
-        gram = self._grams.sum(axis=0)
-        power = np.maximum(self._basis.T @ np.diagonal(gram, axis1=1, axis2=2)[:, :-1], 1e-30)
-        found: np.ndarray = ((self._basis.T @ gram[:, :-1, -1]) / power).T
-        return found
-
     def error(self, views: Sequence[int], weights: np.ndarray) -> float:
         """Return the mean squared error per ray of the weighted sum on some views."""
         gram = self._grams[list(views)].sum(axis=0)

@@ -15,7 +15,7 @@ import torch
 
 from wedge.fit.emptied import bright_density, emptied
 from wedge.fit.radial import RadialFilter
-from wedge.fit.stack import KNOT_SPACING, RingEquations, Stack, knots
+from wedge.fit.stack import KNOT_SPACING, Stack, knots
 from wedge.fourier import frequency_grid, is_missing
 from wedge.geometry import TiltGeometry
 
@@ -24,7 +24,7 @@ _WITH_ITSELF = (0.3, 0.6)
 _WITH_BEST = (0.25, 0.4)  # of the sum with its best single fit
 _WITH_SHARPEST = (0.05, 0.15)  # of the finished sum with the sharpest single fit, most of which is noise
 _ALL = 0.98
-_FAINTEST = 0.02  # of the sharpest fit: its detail is to be seen where there is no other
+_FAINT = 0.01  # of the finished sum: the sharpest fit's detail is to be found where there is no other, its noise not to be seen
 
 
 def finished_sample(
@@ -90,19 +90,16 @@ def _risen(values: torch.Tensor, low: float, high: float) -> np.ndarray:
     return risen
 
 
-def with_share(stack: Stack, share: np.ndarray, sharp: np.ndarray, sharpest: int, measured: np.ndarray) -> Stack:
+def with_share(stack: Stack, share: np.ndarray, strength: float, sharpest: int) -> Stack:
     """Return a stack of which a share is believed, and the weights of the sharpest fit for the rest; as it is where that is all of it.
 
     Parameters
     ----------
-    sharp
-        Views ``(y, tilt, x)`` that judge, as the sharpest fit predicts them.
+    strength
+        Standard deviation of the finished sum over that of the sharpest fit.
     sharpest
         Which estimate that is.
-    measured
-        The same as they were measured.
     """
     if share.min() > _ALL:
         return stack
-    gain = np.clip(RingEquations([sharp], measured).gains()[0], _FAINTEST, 1)
-    return replace(stack, confirmed=share, sharp=(1 - share) * gain, sharpest=sharpest)
+    return replace(stack, confirmed=share, sharp=(1 - share) * min(1.0, _FAINT * strength), sharpest=sharpest)
