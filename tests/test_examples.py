@@ -23,6 +23,7 @@ ARGUMENTS = {
     "benchmarks/kernels.py": ["--networks", "feature-grid 32 x 2", "siren 64 x 4"],
     "benchmarks/floors.py": ["--size", "16", "32", "--rows", "4", "--rounds", "1"],
     "benchmarks/full_size.py": ["--shape", "16", "24", "32", "--device", "cpu", "--work", "{out}"],
+    "benchmarks/cut.py": ["-o", "{out}", "--shape", "16", "24", "32", "--rows", "8", "16", "--compare", "{out}/volume.zarr"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
     "benchmarks/needle.py": ["--networks", "voxel", "--work", "{out}"],
     "benchmarks/settings.py": ["--variants", "voxel", "--work", "{out}"],
