@@ -12,7 +12,7 @@ from wedge.fourier import is_missing, missing_mask
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import pair_of
 from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
-from wedge.restore.run import Halves, learn, needed_bytes, rows_to_learn_from, voxels_within
+from wedge.restore.run import Halves, Restoration, learn, needed_bytes, rows_to_learn_from, voxels_within
 from wedge.restore.training import LEAST_CUBE, Learning, _loss, cube_size
 
 ANGLES = tuple(range(-50, 51, 2))
@@ -136,6 +136,19 @@ def test_blocks_leave_no_seam(halves: list[torch.Tensor]) -> None:
     apart = (parts - whole).abs().amax((1, 2)) / whole.std()
     assert float(apart.max()) < 0.15
     assert float((parts - whole).std()) < 2e-2 * float(whole.std())
+
+
+def test_the_network_sees_as_many_rows_around_a_block_as_have_a_say(halves: list[torch.Tensor]) -> None:
+    tall = [torch.cat([half] * 6) for half in halves]
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    torch.manual_seed(0)
+    made = Restoration(Restorer(4), pair.units, half_turns(ANGLES), 0.0)
+    # With all rows that the filter looks at.
+    start, stop, around = 64, 128, REACH + 24
+    given = [pair.units.filtered(half[start - around : stop + around], which) for which, half in enumerate(tall)]
+    restored = sum(applied_all_round(made.network, half, made.turns) for half in given) / 2
+    expected = restored[around : around + stop - start] * pair.units.scale + pair.units.mean
+    assert torch.allclose(made.rows(of(tall), start, stop), expected, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_half_turns_are_those_after_which_the_same_is_measured() -> None:
