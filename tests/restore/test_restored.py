@@ -142,7 +142,12 @@ def test_the_network_sees_as_many_rows_around_a_block_as_have_a_say(halves: list
     tall = [torch.cat([half] * 6) for half in halves]
     pair = pair_of(halves[0], halves[1], ANGLES)
     torch.manual_seed(0)
-    made = Restoration(Restorer(4), pair.units, half_turns(ANGLES), 0.0)
+    network = Restorer(4)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            # As they are drawn, what is far away says little.
+            parameter.mul_(4)
+    made = Restoration(network, pair.units, half_turns(ANGLES), 0.0)
     # With all rows that the filter looks at.
     start, stop, around = 64, 128, REACH + 24
     given = [pair.units.filtered(half[start - around : stop + around], which) for which, half in enumerate(tall)]
