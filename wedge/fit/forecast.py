@@ -17,7 +17,7 @@ from wedge.fit.calibrate import StepCost, held_bytes, in_whole_box, seconds_of, 
 from wedge.fit.coarse_start import relative_cost
 from wedge.fit.config import FitConfig
 from wedge.fit.job import Job
-from wedge.fit.members import members_for, widest
+from wedge.fit.members import members_for, sample_bytes, widest
 from wedge.fit.memory import PARAMETER_COPIES, MemoryPlan
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.restore_costs import restore_costs
@@ -201,6 +201,7 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     heaviest = max(costs.values(), key=lambda cost: (cost.peak_bytes - cost.base_bytes) / cost.rows)
     # Beside the fits stand the sums; after them come the equations of the weights, or the filter of a slab.
     equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
+    equations += sample_bytes(members, 1, (num_z, sample_rows, num_x)) if on_cpu else 0
     memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
     learning, needed = _of_learned_estimate(job)
     return Forecast("stack", learning | seconds, max(memory, needed + sums), job.limit, plan.slab_rows, {"fits": len(members)})

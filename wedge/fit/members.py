@@ -139,6 +139,11 @@ def _parting_pixels(geometry: TiltGeometry) -> float:
     return geometry.volume_shape[0] * geometry.voxel_size_in_pixels * math.radians(increment_deg)
 
 
+def sample_bytes(members: list[Member], further: int, shape: tuple[int, int, int]) -> int:
+    """Return what the densities of all estimates of some rows take of main memory, of a ``(z, y, x)`` volume of these."""
+    return 2 * (sum(len(member.looks) for member in members) + further) * math.prod(shape)
+
+
 def widest(members: list[Member]) -> Member:
     """Return the fit that takes the most memory: of those on the finest lattice the one with the widest blur."""
     return max(members, key=lambda member: (member.config.oversampling, member.config.blur_voxels))

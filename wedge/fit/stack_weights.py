@@ -8,7 +8,7 @@ from wedge.errors import InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.checkpoint import Progress
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
-from wedge.fit.members import describe, find_weights, members_for
+from wedge.fit.members import describe, find_weights, members_for, sample_bytes
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES
 from wedge.fit.radial import filter_bytes
 from wedge.fit.sample import busiest_rows, rows_of
@@ -61,7 +61,8 @@ def choose_weights(
     say(f"stack of {len(members)} fits: their weights are found on {len(rows)} rows")
     shape = job.wide.geometry.volume_shape
     more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - len(rows) / shape[1])
-    reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more)
+    held = sample_bytes(members, int(learned is not None), (shape[0], len(rows), shape[2]))
+    reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more + held)
     further = [] if learned is None or learned.judged is None else [learned.judged]
     ratio = float(job.chosen["signal_to_noise"])
     stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further, ratio)
