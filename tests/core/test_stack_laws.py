@@ -249,7 +249,7 @@ def test_sums_beside_the_fits_are_kept_now_and_then_and_where_the_volume_cannot_
     assert saves[14:] == [0, 12]
 
 
-def test_what_views_do_not_confirm_is_taken_from_the_sharpest_fit(noisy, tmp_path, monkeypatch):
+def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, monkeypatch):
     """As a whole, by rows, and after a stop."""
     share, sharp = np.clip(np.linspace(1.4, -0.4, len(knots())), 0, 1), np.linspace(0, 0.3, len(knots()))
     told, stacks, estimates, settings = [], [], [], {**STACK, "passes": 8}
@@ -257,7 +257,7 @@ def test_what_views_do_not_confirm_is_taken_from_the_sharpest_fit(noisy, tmp_pat
 
     def tell(stack, believed, strength, sharpest):
         told.append((believed, strength, sharpest))
-        return replace(stack, confirmed=share, sharp=sharp, sharpest=sharpest)
+        return replace(stack, believed=share, sharp=sharp, sharpest=sharpest)
 
     def spy(self, into, read, weights):
         estimates.append((read(0, SHAPE[1]), weights))

@@ -28,7 +28,7 @@ from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
-from wedge.fit.stack_confirmed import believed_share, finished_sample, with_share
+from wedge.fit.stack_believed import believed_share, finished_sample, with_share
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 from wedge.geometry import TiltGeometry
 

@@ -58,8 +58,8 @@ class Stack:
         The best single estimate.
     error, base_error
         Mean squared error per ray on held-out views, of all folds in turn, of the sum and of the best single estimate; both hold the noise.
-    confirmed, sharp, sharpest
-        What is left of the finished sum and what is added of one estimate, ``(knot,)``, and which, see `wedge.fit.stack_confirmed`; None
+    believed, sharp, sharpest
+        What is left of the finished sum and what is added of one estimate, ``(knot,)``, and which, see `wedge.fit.stack_believed`; None
         where all of the sum stays.
     """
 
@@ -67,7 +67,7 @@ class Stack:
     base: int
     error: float
     base_error: float
-    confirmed: np.ndarray | None = None
+    believed: np.ndarray | None = None
     sharp: np.ndarray | None = None
     sharpest: int | None = None
 

@@ -47,7 +47,7 @@ class StackRun:
                 tensor.fill_(0.0)
         self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
         self.sharp = self._tensors["sharp"]
-        self._confirming: tuple[RadialFilter, torch.Tensor] | None = None
+        self._believing: tuple[RadialFilter, torch.Tensor] | None = None
 
     def save(self, path: Path) -> None:
         """Write what is done, see `write_checkpoint`."""
@@ -72,14 +72,14 @@ class StackRun:
             raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
 
     def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
-        """Return rows ``(y, z, x)`` of the normalized density: what views confirm of the sum, and of the sharpest fit what they do not."""
-        if "confirmed" not in self.progress.chosen:
+        """Return rows ``(y, z, x)`` of the normalized density: what is believed of the sum, and of the sharpest fit the rest."""
+        if "believed" not in self.progress.chosen:
             return self._emptied(y_start, y_stop, bright)
-        if self._confirming is None:
+        if self._believing is None:
             geometry = self.job.wide.geometry
             radial = RadialFilter(geometry.volume_shape, self.job.device, geometry.voxel_size_in_pixels)
-            self._confirming = radial, radial.response(np.array(self.progress.chosen["confirmed"]))
-        radial, response = self._confirming
+            self._believing = radial, radial.response(np.array(self.progress.chosen["believed"]))
+        radial, response = self._believing
         slabs = [rows for rows in slab_ranges(len(self.total), SLAB_ROWS) if rows.start < y_stop and rows.stop > y_start]
         found = torch.cat([radial.filtered(rows, lambda low, high: self._emptied(low, high, bright), response) for rows in slabs])
         first = slabs[0].start

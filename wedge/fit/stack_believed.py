@@ -102,4 +102,4 @@ def with_share(stack: Stack, share: np.ndarray, strength: float, sharpest: int) 
     """
     if share.min() > _ALL:
         return stack
-    return replace(stack, confirmed=share, sharp=(1 - share) * min(1.0, _FAINT * strength), sharpest=sharpest)
+    return replace(stack, believed=share, sharp=(1 - share) * min(1.0, _FAINT * strength), sharpest=sharpest)

@@ -7,7 +7,7 @@ import torch
 from wedge.fit.emptied import bright_density, share_filled
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import Stack, knots
-from wedge.fit.stack_confirmed import believed_share, finished_sample, with_share
+from wedge.fit.stack_believed import believed_share, finished_sample, with_share
 from wedge.fourier import is_missing
 from wedge.geometry import TiltGeometry
 
@@ -66,7 +66,7 @@ def test_where_all_is_believed_a_stack_stays_as_it_is():
 def test_the_sharpest_fit_stands_where_the_sum_is_not_believed():
     share = np.where(ABOVE, 0.25, 1.0)
     found = with_share(STACK, share, 4.0, 1)
-    assert np.array_equal(found.confirmed, share)
+    assert np.array_equal(found.believed, share)
     # So that its standard deviation is a hundredth of the sum's, were it there alone.
     assert found.sharp == pytest.approx((1 - share) * 0.04)
     assert (found.sharpest, found.weights is STACK.weights) == (1, True)
