@@ -23,7 +23,7 @@ def command(
     first: Annotated[Path, typer.Argument(metavar="FIRST", help="One half: a volume from half of the frames, or of the views.")],
     second: Annotated[Path, typer.Argument(metavar="SECOND", help="The other half, with noise of its own.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Volume to write, .zarr or .mrc/.rec.")],
-    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps that the network learns in.")] = 600,
+    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps that the network learns in.")] = 300,
     cube: Annotated[int, typer.Option("--cube", min=16, metavar="VOXELS", help="Edge of what it sees at once: about two particles.")] = 40,
     channels: Annotated[int, typer.Option("--channels", min=1, max=256, metavar="N", help="Features of its finest layer.")] = 12,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,

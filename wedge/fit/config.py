@@ -78,11 +78,11 @@ class RestoreConfig(_Frozen):
     ``floor`` are those of the adaptive field of what the views show and the network does not, see `AdaptiveConfig`.
     """
 
-    steps: int = Field(default=600, ge=1, le=10**6)
+    steps: int = Field(default=300, ge=1, le=10**6)
     cube: int = Field(default=40, ge=16, le=256)
     channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")
     batch: int = Field(default=2, ge=1, le=1024, description="cubes of a step")
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=0.02, gt=0, description="singular values of a step, see `wedge.restore.muon`")
     strength: float = Field(default=4.0, gt=0)
     rounds: int = Field(default=4, ge=1, le=100)
     iterations: int = Field(default=30, ge=1, le=1000)

@@ -19,6 +19,7 @@ from wedge.errors import InputError
 from wedge.fit.config import RestoreConfig
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import LOWEST, Pair, radius, shell_of
+from wedge.restore.muon import Muon
 from wedge.restore.network import COARSEST, Restorer, applied
 
 _WARM_UP, _DECAY = 30, 0.3  # steps; share of the steps in which the learning rate falls to nothing
@@ -63,19 +64,17 @@ class Learning:
             self.network = Restorer(config.channels, half_precision).to(device)
         self._cubes = Cubes(cube_size(config.cube, pair.halves[0].shape), tilt_angles_deg, seed, device)
         self._weight = _weight(self._cubes.size, pair.units.noise.to(device))
-        self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
+        self._optimizer = Muon(self.network.parameters(), config.learning_rate)
         self._given = pair.filtered
 
     def step(self) -> torch.Tensor:
         """Take one step and return its loss, in units of the noise."""
         steps, batch = self._config.steps, self._config.batch
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._config.learning_rate * _pace(self.done, steps)
         indices = range(self.done * batch, (self.done + 1) * batch)
         loss = _loss(self.network, self._pair, self._given, self._cubes, self._weight, indices)
         self._optimizer.zero_grad()
         loss.backward()
-        self._optimizer.step()
+        self._optimizer.step(_pace(self.done, steps))
         self.done += 1
         if self.done * REFILLS // steps > (self.done - 1) * REFILLS // steps and self.done < steps:
             first, second = (_refilled(self.network, half, self._pair.measured) for half in self._pair.filtered)
@@ -85,8 +84,7 @@ class Learning:
     def state(self) -> dict[str, torch.Tensor]:
         """Return all that `load` needs to go on exactly, on the CPU."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
-        for index, entry in self._optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items()}
+        tensors |= {f"optimizer.{name}": value for name, value in self._optimizer.moments()}
         if self._given is not self._pair.filtered:
             tensors |= {f"given.{which}": half for which, half in enumerate(self._given)}
         tensors["done"] = torch.tensor(self.done)
@@ -102,25 +100,19 @@ class Learning:
             If that was of another network or other halves.
         """
         device = self._pair.halves[0].device
-        moments: dict[int, dict[str, torch.Tensor]] = {}
-        parameters = list(self.network.parameters())
+        network, moments = (_of(kind, tensors) for kind in ("network.", "optimizer."))
         try:
-            for name, value in tensors.items():
-                kind, _, rest = name.partition(".")
-                if kind == "optimizer":
-                    index, key = rest.split(".", 1)
-                    # In the layout of what they are moments of: the fused step goes through memory as it lies.
-                    moment = value if key == "step" else torch.empty_like(parameters[int(index)]).copy_(value)
-                    moments.setdefault(int(index), {})[key] = moment.detach()
-            network = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
             self.network.load_state_dict(network)
-            groups = self._optimizer.state_dict()["param_groups"]
-            self._optimizer.load_state_dict({"state": moments, "param_groups": groups})
+            self._optimizer.load(moments)
             self.done = int(tensors["done"])
             if "given.0" in tensors:
                 self._given = tensors["given.0"].to(device), tensors["given.1"].to(device)
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
             raise InputError(f"what was learned is of other halves or another network: {str(error).splitlines()[0]}") from error
+
+
+def _of(kind: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(kind): value for name, value in tensors.items() if name.startswith(kind)}
 
 
 def _pace(step: int, steps: int) -> float:
