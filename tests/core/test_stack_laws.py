@@ -251,13 +251,13 @@ def test_sums_beside_the_fits_are_kept_now_and_then_and_where_the_volume_cannot_
 
 def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, monkeypatch):
     """As a whole, by rows, and after a stop."""
-    share, sharp = np.clip(np.linspace(1.4, -0.4, len(knots())), 0, 1), np.linspace(0, 0.3, len(knots()))
+    share, rest = np.clip(np.linspace(1.4, -0.4, len(knots())), 0, 1), np.linspace(0, 0.3, len(knots()))
     told, stacks, estimates, settings = [], [], [], {**STACK, "passes": 8}
     add, init = RadialFilter.add, StackRun.__init__
 
-    def tell(stack, believed, strength, sharpest):
-        told.append((believed, strength, sharpest))
-        return replace(stack, believed=share, sharp=sharp, sharpest=sharpest)
+    def tell(stack, believed, rest_of, strength):
+        told.append((believed, rest_of, strength))
+        return replace(stack, believed=share, rest=rest, rest_of=rest_of)
 
     def spy(self, into, read, weights):
         estimates.append((read(0, SHAPE[1]), weights))
@@ -267,19 +267,19 @@ def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, mo
     monkeypatch.setattr(RadialFilter, "add", spy)
     monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), stacks.append(self))[0])
     found, result = run(noisy, tmp_path / "whole", settings)
-    (believed, strength, sharpest) = told[0]
+    (believed, rest_of, strength) = told[0]
     # The least smoothed fit: ramp-weighted, without a blur, as it ends.
-    assert sharpest == 3 * 6 + 2
+    assert rest_of == 3 * 6 + 2
     assert believed[:4] == pytest.approx(1.0)
-    assert 0.1 < strength < 3
-    assert "sharp" not in result.summary()["chosen"]
-    [density] = [density for density, weights in estimates if np.array_equal(weights, sharp)]
+    assert 0.001 < strength < 0.03
+    assert "rest" not in result.summary()["chosen"]
+    [density] = [density for density, weights in estimates if np.array_equal(weights, rest)]
     radial, expected = RadialFilter((SHAPE[0], SHAPE[1], SHAPE[2]), torch.device("cpu")), torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2])
     stack = stacks[0]
     bright = bright_density(stack.best)
     whole = emptied(stack.total, stack.best, 0, SHAPE[1], bright, result.chosen["signal_to_noise"])
     add(radial, expected, lambda low, high: whole[low:high], share)
-    add(radial, expected, lambda low, high: density[low:high], sharp)
+    add(radial, expected, lambda low, high: density[low:high], rest)
     assert np.allclose(found, expected.numpy() * result.normalization.scale, atol=1e-5 * np.abs(found).max())
     rows = torch.cat([stack.finished(y, min(y + 7, SHAPE[1]), bright) for y in range(0, SHAPE[1], 7)])
     assert np.allclose(rows.numpy() * result.normalization.scale, found, atol=1e-5 * np.abs(found).max())

@@ -2,6 +2,7 @@
 
 import math
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import StoppedError
+from wedge.fit import members, stack_run
 from wedge.fit.begin import begin
 from wedge.fit.checkpoint import CHECKPOINT_NAME
 from wedge.fit.job import Job
@@ -20,6 +22,7 @@ from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.settings import resolve_plugins, validate
 from wedge.fit.stack import RingEquations, knots
 from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.stack_sum import StackRun
 from wedge.fit.trials import views_to_judge_by
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
@@ -117,15 +120,34 @@ def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
     estimate = learn(job, [])
     once, twice = torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2]), torch.ones(SHAPE[1], SHAPE[0], SHAPE[2])
     weights = np.linspace(1.5, 0.2, len(knots()))
-    add_learned(job, estimate, once, weights)
-    add_learned(job, estimate, twice, 2 * weights)
+    add_learned(job, estimate, [(once, weights), (twice, 2 * weights)])
     assert torch.allclose(twice - 1, 2 * once, atol=1e-4 * float(once.std()))
     as_it_is = torch.zeros_like(once)
-    add_learned(job, estimate, as_it_is, np.ones(len(knots())))
+    add_learned(job, estimate, [(as_it_is, np.ones(len(knots())))])
     with ExitStack() as opened:
         blocks = estimate.restoration.blocks(halves_of_views(job, opened)[0])
         expected = torch.cat([density for _, density in blocks]) / job.units.scale
     assert torch.allclose(as_it_is, expected, atol=1e-3 * float(expected.std()))
+
+
+def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -> None:
+    share, rest = np.linspace(0.9, 0.1, len(knots())), np.linspace(0.2, 0.7, len(knots()))
+    told, runs, learned = [], [], []
+    init, add = StackRun.__init__, stack_run.add_learned
+
+    def tell(stack, believed, *rest_of):
+        told.append(rest_of)
+        return replace(stack, believed=share, rest=rest, rest_of=rest_of[0])
+
+    monkeypatch.setattr(members, "with_share", tell)
+    monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), runs.append(self))[0])
+    monkeypatch.setattr(stack_run, "add_learned", lambda job, each, sums: (learned.append((job, each)), add(job, each, sums))[1])
+    _, result = run(noisy, tmp_path / "run")
+    assert told == [(3 * result.chosen["fits"],)]
+    expected = torch.zeros_like(runs[0].rest)
+    add_learned(*learned[0], [(expected, rest)])
+    assert float(expected.std()) > 0
+    assert torch.equal(runs[0].rest, expected)
 
 
 def test_without_it_the_stack_is_as_it_was(noisy, whole, tmp_path) -> None:

@@ -95,6 +95,16 @@ def test_where_nothing_does_better_the_best_estimate_is_left_as_it_is(views):
     assert stack.error <= stack.base_error
 
 
+def test_where_views_decide_nothing_the_estimate_is_trusted_that_does_better(views):
+    low, high = split_by_frequency(views, 0.25)
+    measured = low + 0.2 * high + np.random.default_rng(1).normal(scale=2, size=views.shape)
+    wrong = split_by_frequency(np.random.default_rng(2).normal(size=views.shape), 0.25)[1]
+    for further, expected in ((low + 0.2 * high, 1.0), (low + 0.5 * wrong, 0.0)):
+        stack = RingEquations([low, further], measured).best(1)
+        assert stack.base == 0
+        assert (spline_basis(np.array([0.4])) @ stack.weights.T)[0, 1] == pytest.approx(expected, abs=0.3)
+
+
 @pytest.mark.parametrize("rows", [1, ROWS])
 def test_views_that_are_alike_everywhere_have_weights_too(rows):
     measured = np.ones((rows, VIEWS, WIDTH))

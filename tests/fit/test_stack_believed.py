@@ -7,7 +7,7 @@ import torch
 from wedge.fit.emptied import bright_density, share_filled
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import Stack, knots
-from wedge.fit.stack_believed import believed_share, finished_sample, with_share
+from wedge.fit.stack_believed import believed_share, faint, finished_sample, with_share
 from wedge.fourier import is_missing
 from wedge.geometry import TiltGeometry
 
@@ -60,17 +60,23 @@ def test_what_views_miss_has_no_say_and_a_frequency_without_any_detail_is_no_end
 
 
 def test_where_all_is_believed_a_stack_stays_as_it_is():
-    assert with_share(STACK, np.full(len(knots()), 0.99), 1.0, 1) is STACK
+    assert with_share(STACK, np.full(len(knots()), 0.99), 1) is STACK
 
 
-def test_the_sharpest_fit_stands_where_the_sum_is_not_believed():
+def test_one_estimate_stands_where_the_sum_is_not_believed():
     share = np.where(ABOVE, 0.25, 1.0)
-    found = with_share(STACK, share, 4.0, 1)
+    found = with_share(STACK, share, 1)
     assert np.array_equal(found.believed, share)
-    # So that its standard deviation is a hundredth of the sum's, were it there alone.
-    assert found.sharp == pytest.approx((1 - share) * 0.04)
-    assert (found.sharpest, found.weights is STACK.weights) == (1, True)
-    assert with_share(STACK, share, 1e9, 1).sharp.max() == 0.75
+    assert np.array_equal(found.rest, 1 - share)
+    assert (found.rest_of, found.weights is STACK.weights) == (1, True)
+    assert with_share(STACK, share, 1, 0.04).rest == pytest.approx((1 - share) * 0.04)
+
+
+def test_the_sharpest_fit_is_faint_beside_the_sum_and_never_more_than_it_is():
+    noise = torch.randn(20, 10, 12, generator=torch.Generator().manual_seed(0))
+    assert faint(4 * noise, noise) == pytest.approx(0.04)
+    assert faint(1e9 * noise, noise) == 1
+    assert faint(noise, torch.zeros_like(noise)) == 1
 
 
 def test_a_sample_is_finished_as_the_whole_is():

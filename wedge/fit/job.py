@@ -39,7 +39,7 @@ class Reconstruction:
             "positive": self.normalization.positive,
             "method": self.config.method,
             "margin": self.config.margin,
-            "chosen": {key: value for key, value in self.chosen.items() if key not in ("weights", "sharp")},
+            "chosen": {key: value for key, value in self.chosen.items() if key not in ("weights", "rest")},
             **self.plan,
             "steps": self.steps,
             "fit_seconds": self.fit_seconds,

@@ -28,7 +28,7 @@ from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
-from wedge.fit.stack_believed import believed_share, finished_sample, with_share
+from wedge.fit.stack_believed import believed_share, faint, finished_sample, with_share
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 from wedge.geometry import TiltGeometry
 
@@ -192,7 +192,7 @@ def find_weights(
     on_member
         Told how many fits are done.
     further
-        Other estimates, whose weights come last; none of them is the single best.
+        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed.
     signal_to_noise
         Of the views: what is positive is finished, and the estimates tell how much of that is believed. None: all of it.
     """
@@ -228,8 +228,8 @@ def find_weights(
         sums = finished_sample([each.density for each in estimates], stack, radial, signal_to_noise)
         sharpest = _sharpest(members)
         sharp = found[sharpest].density.float()
-        strength = float(sums[1].std() / sharp.std().clamp_min(1e-30))
-        return with_share(stack, believed_share(*sums, sharp, sample.geometry), strength, sharpest)
+        share = believed_share(*sums, sharp, sample.geometry)
+        return with_share(stack, share, len(found)) if further else with_share(stack, share, sharpest, faint(sums[1], sharp))
     finally:
         close_projectors(parts)
 

@@ -3,8 +3,8 @@
 Every setting of a fit is right about something: strong smoothing about coarse detail, weak about fine. Their sum with a weight for each at
 each frequency, found by least squares on held-out views, is better than any of them: the noise of those views is independent of every
 estimate, so that it adds to the error the same for all weights. Weights may be negative; they vary smoothly with frequency, and what views
-cannot decide stays at the best single estimate. How far a weight may go is counted in what it adds: an estimate that is weak at a
-frequency, as strong smoothing makes it, may be multiplied by much.
+cannot decide stays at the best single estimate, or at one from elsewhere if that does better. How far a weight may go is counted in what it
+adds: an estimate that is weak at a frequency, as strong smoothing makes it, may be multiplied by much.
 
 References
 ----------
@@ -58,7 +58,7 @@ class Stack:
         The best single estimate.
     error, base_error
         Mean squared error per ray on held-out views, of all folds in turn, of the sum and of the best single estimate; both hold the noise.
-    believed, sharp, sharpest
+    believed, rest, rest_of
         What is left of the finished sum and what is added of one estimate, ``(knot,)``, and which, see `wedge.fit.stack_believed`; None
         where all of the sum stays.
     """
@@ -68,8 +68,8 @@ class Stack:
     error: float
     base_error: float
     believed: np.ndarray | None = None
-    sharp: np.ndarray | None = None
-    sharpest: int | None = None
+    rest: np.ndarray | None = None
+    rest_of: int | None = None
 
 
 class RingEquations:
@@ -122,24 +122,24 @@ class RingEquations:
         squared = np.diag(gram)[:-1] - 2 * gram[:-1, -1] + gram[-1, -1]
         return squared / (self._rays * self.num_views)
 
-    def solve(self, views: Sequence[int], base: int, spread: float, smoothness: float) -> np.ndarray:
+    def solve(self, views: Sequence[int], trusted: int, spread: float, smoothness: float) -> np.ndarray:
         """Return the weights ``(estimate, knot)`` that some views ask for.
 
         Parameters
         ----------
-        base
+        trusted
             The estimate whose weight is 1 where nothing speaks against it.
         spread
             How far weights may be expected from there, for estimates as strong as that one.
         smoothness
             How much they may be expected to change from knot to knot.
         """
-        strengths = self._strengths(base)
+        strengths = self._strengths(trusted)
         gram = self._grams[list(views)].sum(axis=0) / self._noise
         count = gram.shape[1] - 1
         num_knots = self._basis.shape[1]
         expected = np.zeros((num_knots, count))
-        expected[:, base] = 1.0
+        expected[:, trusted] = 1.0
         matrix = np.einsum("bk,bl,bij->kilj", self._basis, self._basis, gram[:, :-1, :-1], optimize=True)
         right = np.einsum("bk,bi->ki", self._basis, gram[:, :-1, -1]) + strengths * expected / spread**2
         matrix = matrix.reshape(num_knots * count, num_knots * count)
@@ -151,12 +151,12 @@ class RingEquations:
             matrix[estimate::count, estimate::count] += steps.T @ steps
         return np.linalg.solve(matrix, right.ravel()).reshape(num_knots, count).T
 
-    def _strengths(self, base: int) -> np.ndarray:
-        """Return the power of the estimates around each knot relative to that of ``base``, ``(knot, estimate)``."""
+    def _strengths(self, trusted: int) -> np.ndarray:
+        """Return the power of the estimates around each knot relative to that of ``trusted``, ``(knot, estimate)``."""
         power = np.diagonal(self._grams.sum(axis=0), axis1=1, axis2=2)[:, :-1]
         near = self._basis.T @ power
         near = np.maximum(near, 1e-12 * max(float(near.max()), 1e-30))
-        return np.clip(near / near[:, [base]], _WEAKEST, _STRONGEST)
+        return np.clip(near / near[:, [trusted]], _WEAKEST, _STRONGEST)
 
     def error(self, views: Sequence[int], weights: np.ndarray) -> float:
         """Return the mean squared error per ray of the weighted sum on some views."""
@@ -164,28 +164,30 @@ class RingEquations:
         full = np.concatenate([self._basis @ weights.T, -np.ones((len(self._basis), 1))], axis=1)
         return float(np.einsum("bi,bij,bj->", full, gram, full)) / (self._rays * len(views))
 
-    def cross_validated(self, base: int, spread: float, smoothness: float) -> float:
+    def cross_validated(self, trusted: int, spread: float, smoothness: float) -> float:
         """Return the error on views that took no part in the weights."""
         total = 0.0
         folds = min(_FOLDS, self.num_views)
         for fold in range(folds):
             judging = list(range(fold, self.num_views, folds))
             others = [view for view in range(self.num_views) if view not in judging]
-            total += self.error(judging, self.solve(others, base, spread, smoothness)) * len(judging)
+            total += self.error(judging, self.solve(others, trusted, spread, smoothness)) * len(judging)
         return total / self.num_views
 
     def best(self, single: int | None = None) -> Stack:
         """Return the weights whose spread and smoothness do best on views that took no part; the single best where none does better.
 
-        That is one of the first ``single`` estimates, where they are given.
+        That is one of the first ``single`` estimates, where they are given. Where views decide nothing, it is trusted or one of the others,
+        whichever does better.
         """
         errors = self.errors()
         base = int(np.argmin(errors[:single]))
-        options = list(itertools.product(_SPREADS, _SMOOTHNESSES))
-        found = [self.cross_validated(base, *option) for option in options] if self.num_views > 1 else [np.inf]
+        trusted = [base, *range(len(errors) if single is None else single, len(errors))]
+        options = list(itertools.product(trusted, _SPREADS, _SMOOTHNESSES))
+        found = [self.cross_validated(*option) for option in options] if self.num_views > 1 else [np.inf]
         best = int(np.argmin(found))
         if not found[best] < errors[base]:
             weights = np.zeros((len(errors), self._basis.shape[1]))
             weights[base] = 1.0
             return Stack(weights, base, float(errors[base]), float(errors[base]))
-        return Stack(self.solve(range(self.num_views), base, *options[best]), base, found[best], float(errors[base]))
+        return Stack(self.solve(range(self.num_views), *options[best]), base, found[best], float(errors[base]))

@@ -4,7 +4,8 @@ To let nothing be negative, and to empty what is empty in the best fit, makes a 
 makes fine detail of its own, the harmonics of what is too smooth, and that need not be the specimen's: it was seen to be the contrary.
 Views held out cannot tell, for there is next to nothing of that detail in them. But the estimates can. A finished sum is believed where it
 has something in common with the sum that it was, and either that sum with its best single fit or the finished one with the sharpest. What
-else there is of it is left out, and in its place stands what measured frequencies tell, however faint: the sharpest single fit.
+else there is of it is left out. In its place stands what a network has learned, where there is one, for that is as weak as it is unsure;
+else what measured frequencies tell, however faint: the sharpest single fit.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ _WITH_ITSELF = (0.3, 0.6)
 _WITH_BEST = (0.25, 0.4)  # of the sum with its best single fit
 _WITH_SHARPEST = (0.05, 0.15)  # of the finished sum with the sharpest single fit, most of which is noise
 _ALL = 0.98
-_FAINT = 0.01  # of the finished sum: the sharpest fit's detail is to be found where there is no other, its noise not to be seen
+_FAINT = 0.01  # of the standard deviation of the finished sum
 
 
 def finished_sample(
@@ -90,16 +91,21 @@ def _risen(values: torch.Tensor, low: float, high: float) -> np.ndarray:
     return risen
 
 
-def with_share(stack: Stack, share: np.ndarray, strength: float, sharpest: int) -> Stack:
-    """Return a stack of which a share is believed, and the weights of the sharpest fit for the rest; as it is where that is all of it.
+def with_share(stack: Stack, share: np.ndarray, rest_of: int, strength: float = 1.0) -> Stack:
+    """Return a stack of which a share is believed, and the weights of an estimate for the rest; as it is where that is all of it.
 
     Parameters
     ----------
-    strength
-        Standard deviation of the finished sum over that of the sharpest fit.
-    sharpest
+    rest_of
         Which estimate that is.
+    strength
+        Of it, where nothing is believed.
     """
     if share.min() > _ALL:
         return stack
-    return replace(stack, believed=share, sharp=(1 - share) * min(1.0, _FAINT * strength), sharpest=sharpest)
+    return replace(stack, believed=share, rest=(1 - share) * strength, rest_of=rest_of)
+
+
+def faint(finished: torch.Tensor, sharp: torch.Tensor) -> float:
+    """Return the strength at which the sharpest fit is to be found where there is nothing else, its noise not to be seen."""
+    return min(1.0, _FAINT * float(finished.std() / sharp.std().clamp_min(1e-30)))

@@ -97,18 +97,18 @@ def _without(job: Job, judges: Sequence[int]) -> Job:
     return replace(job, tilts=views_of(job.tilts, kept), halves=halves)
 
 
-def add_learned(job: Job, estimate: LearnedEstimate, into: torch.Tensor, weights: np.ndarray) -> None:
-    """Add what was learned, of all views and filtered by the weights at the knots of `wedge.fit.stack`, to ``(y, z, x)`` with margins."""
+def add_learned(job: Job, estimate: LearnedEstimate, sums: Sequence[tuple[torch.Tensor, np.ndarray]]) -> None:
+    """Add what was learned, of all views, to sums ``(y, z, x)`` with margins, filtered by the weights of each at the stack's knots."""
     with ExitStack() as opened:
         halves, _ = halves_of_views(job, opened)
-        made = torch.empty(halves.shape, device=into.device)
+        made = torch.empty(halves.shape, device=sums[0][0].device)
         for rows, density in estimate.restoration.blocks(halves):
             job.observers.stage("restoring rows", rows.start, halves.shape[0])
-            made[rows.start : rows.stop] = density.to(into.device) / job.units.scale
+            made[rows.start : rows.stop] = density.to(made.device) / job.units.scale
     geometry = job.wide.geometry
     radial = RadialFilter(geometry.volume_shape, job.device, geometry.voxel_size_in_pixels)
-
-    radial.add(into, lambda low, high: _with_margins(made[low:high], job.margin), weights)
+    for into, weights in sums:
+        radial.add(into, lambda low, high: _with_margins(made[low:high], job.margin), weights)
 
 
 def _with_margins(density: torch.Tensor, margin: int) -> torch.Tensor:

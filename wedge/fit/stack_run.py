@@ -146,7 +146,10 @@ def _begin(
         learned = choose_weights(run.job, run.progress, stop, say, on_progress)
     # Also where a stop has come since: what is saved next is taken to hold it.
     if learned is not None and team.leads():
-        add_learned(run.job, learned, run.total, np.array(chosen["weights"])[-1])
+        sums = [(run.total, np.array(chosen["weights"])[-1])]
+        if chosen.get("rest_of") == len(chosen["weights"]) - 1:
+            sums.append((run.rest, np.array(chosen["rest"])))
+        add_learned(run.job, learned, sums)
         release_unused()
 
 
@@ -231,8 +234,8 @@ def _add_member(
             return predict(fit, at - 1, low, high, job.device)
 
         radial.add(run.total, read, weights[estimate])
-        if estimate == run.progress.chosen.get("sharpest"):
-            radial.add(run.sharp, read, np.array(run.progress.chosen["sharp"]))
+        if estimate == run.progress.chosen.get("rest_of"):
+            radial.add(run.rest, read, np.array(run.progress.chosen["rest"]))
         last = run.has_spread and look == steps[index]
         for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
             density = read(rows.start, rows.stop).to(run.best.device)

@@ -20,8 +20,8 @@ _SHARE_OF_LIMIT = 0.2
 
 
 def sums_of(spread: bool) -> list[str]:
-    """Return the names of the volumes that a stack holds: the sum, its best fit, what is added of the sharpest, and more for a spread."""
-    return ["total", "best", "sharp", *(["mean", "squares"] if spread else [])]
+    """Return the names of the volumes that a stack holds: the sum, its best fit, what is there beside it, and more for a spread."""
+    return ["total", "best", "rest", *(["mean", "squares"] if spread else [])]
 
 
 def bytes_beside_fits(job: Job, spread: bool) -> int:
@@ -46,7 +46,7 @@ class StackRun:
             for tensor in self._tensors.values():
                 tensor.fill_(0.0)
         self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
-        self.sharp = self._tensors["sharp"]
+        self.rest = self._tensors["rest"]
         self._believing: tuple[RadialFilter, torch.Tensor] | None = None
 
     def save(self, path: Path) -> None:
@@ -72,7 +72,7 @@ class StackRun:
             raise InputError(f"checkpoint {path} is of another fit ({error}): start again with --overwrite") from error
 
     def finished(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
-        """Return rows ``(y, z, x)`` of the normalized density: what is believed of the sum, and of the sharpest fit the rest."""
+        """Return rows ``(y, z, x)`` of the normalized density: what is believed of the sum, and of one estimate the rest."""
         if "believed" not in self.progress.chosen:
             return self._emptied(y_start, y_stop, bright)
         if self._believing is None:
@@ -83,7 +83,7 @@ class StackRun:
         slabs = [rows for rows in slab_ranges(len(self.total), SLAB_ROWS) if rows.start < y_stop and rows.stop > y_start]
         found = torch.cat([radial.filtered(rows, lambda low, high: self._emptied(low, high, bright), response) for rows in slabs])
         first = slabs[0].start
-        return found[y_start - first : y_stop - first].to(self.sharp.device) + self.sharp[y_start:y_stop]
+        return found[y_start - first : y_stop - first].to(self.rest.device) + self.rest[y_start:y_stop]
 
     def _emptied(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
         if not self.job.units.positive:

@@ -73,8 +73,8 @@ def choose_weights(
     progress.chosen |= {"fits": len(members), "learned": learned is not None, "held_out_error": stack.error}
     progress.chosen |= {"best": best | {"held_out_error": stack.base_error}}
     progress.chosen |= {"weights": stack.weights.tolist(), "base": stack.base}
-    if stack.believed is not None and stack.sharp is not None:
-        progress.chosen |= {"believed": stack.believed.tolist(), "sharp": stack.sharp.tolist(), "sharpest": stack.sharpest}
+    if stack.believed is not None and stack.rest is not None:
+        progress.chosen |= {"believed": stack.believed.tolist(), "rest": stack.rest.tolist(), "rest_of": stack.rest_of}
     progress.seconds += time.monotonic() - started
     shown = ", ".join(f"{key} {value}" for key, value in best.items())
     say(f"error on views that none has seen {stack.error:.6g}, of the best single fit ({shown}) {stack.base_error:.6g}, noise included")
