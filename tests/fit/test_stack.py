@@ -209,6 +209,16 @@ def test_where_views_are_few_for_the_thickness_none_of_them_converges(ratio):
     assert members_for(config(), 1.0, geometry(48, 256, 60)) == members_for(config(), 1.0, geometry(48))
 
 
+@pytest.mark.parametrize(("ratio", "fewer"), [(60.0, True), (10.0, True), (4.0, False), (1.0, True), (0.1, True)])
+def test_beside_a_network_some_of_them_are_enough(ratio, fewer):
+    alone = members_for(config(oversampling=2), ratio, geometry(48))
+    beside = members_for(config(oversampling=2), ratio, geometry(48), learned=True)
+    assert [member for member in alone if member in beside] == beside
+    assert (len(beside) < len(alone)) == fewer
+    few_views = geometry(48, 256, 60)
+    assert members_for(config(), 4.0, few_views, learned=True) == members_for(config(), 4.0, few_views)
+
+
 def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
     for member in members_for(config(passes=120), 0.5, geometry(48)):
         some = member.on_rows(16)

@@ -171,7 +171,9 @@ def _trials_seconds(job: Job) -> float:
 def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), geometry)
+    learning, needed = _of_learned_estimate(job)
+    release_unused()
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), geometry, bool(learning))
     # The equations of the weights are in main memory, and the sums too, unless they are beside the fits on a GPU.
     on_cpu = job.device.type == "cpu"
     sums = len(sums_of(spread)) * 4 * math.prod(geometry.volume_shape) if on_cpu else bytes_beside_fits(job, spread)
@@ -203,7 +205,6 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
     equations += sample_bytes(members, 1, (num_z, sample_rows, num_x)) if on_cpu else 0
     memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
-    learning, needed = _of_learned_estimate(job)
     return Forecast("stack", learning | seconds, max(memory, needed + sums), job.limit, plan.slab_rows, {"fits": len(members)})
 
 

@@ -3,6 +3,7 @@
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
 about. Where noise is faint a few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen.
 Where views are few for the thickness, fits that converge fill the gaps between them with what views do not tell: others take their place.
+Beside what a network has learned fewer are enough: those were left out without which sums were as near to the truth, or nearer.
 A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
 
 In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,
@@ -82,6 +83,10 @@ _NOISY_FITS: tuple[_Setting, ...] = (
 )
 _FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1.0)), *_ramp((0.0, 1.0)))
 _CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
+_BESIDE_A_NETWORK = {
+    _NOISY_FITS: (*_plain((0.0, 3.0), (1.2, 0.3), (1.5, 3.0), (2.2, 1.0)), _SMALL, _SMALL_AND_LONG),
+    _CLEAR_FITS: (_CONVERGING[0], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL),
+}
 _FEW_VIEWS = 6.0  # pixels that neighbouring views part by at the faces of the specimen, from which on fits that converge miss the most
 _FEW_VIEWS_FITS: tuple[_Setting, ...] = (_SMALL, _SMALL_AND_LONG, *_ramp((0.0, 3.0), (0.0, 10.0)), *_plain((1.5, 1.0), (1.5, 3.0)))
 
@@ -109,12 +114,14 @@ class Member:
         return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
-def members_for(config: FitConfig, signal_to_noise: float, geometry: TiltGeometry) -> list[Member]:
-    """Return the fits of a stack of views with a signal to noise."""
+def members_for(config: FitConfig, signal_to_noise: float, geometry: TiltGeometry, learned: bool = False) -> list[Member]:
+    """Return the fits of a stack of views with a signal to noise, to stand alone or beside what a network has learned."""
     tables = {_CLEAR: _CLEAR_FITS, _FAINT: _FAINT_FITS}
     table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
     if signal_to_noise > _FAINT and _parting_pixels(geometry) > _FEW_VIEWS:
         table = _FEW_VIEWS_FITS
+    if learned:
+        table = _BESIDE_A_NETWORK.get(table, table)
     num_rows = geometry.detector_shape[0]
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []

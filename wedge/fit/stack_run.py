@@ -74,7 +74,7 @@ def reconstruct_stack(
     else:
         _begin(run, stop, say, on_progress)
         run.save(path)
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry)
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, bool(progress.chosen.get("learned")))
     if len(members) != progress.chosen["fits"]:
         raise InputError(f"{path} is of another version, whose stacks are of other fits: start again with --overwrite")
     parts = build_projectors(job.parts, job.plugins, factors(members), job.device)

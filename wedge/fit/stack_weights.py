@@ -54,7 +54,7 @@ def choose_weights(
     learned = learned_estimate(job, views_to_judge_by(job.wide.geometry.tilt_angles_deg), rows, go_on, say)
     release_unused()
     num_rows = job.tilts.geometry.detector_shape[0]
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry)
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, learned is not None)
     steps = [member.steps(num_rows) for member in members]
     job.observers.stage("finding the weights of the stack on some rows", 0, len(members))
     sample = rows_of(job.wide, rows)
