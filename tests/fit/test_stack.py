@@ -105,6 +105,13 @@ def test_where_views_decide_nothing_the_estimate_is_trusted_that_does_better(vie
         assert (spline_basis(np.array([0.4])) @ stack.weights.T)[0, 1] == pytest.approx(expected, abs=0.3)
 
 
+@pytest.mark.parametrize("trusted", [0, 1])
+def test_what_views_cannot_decide_is_left_to_the_trusted_estimate(views, trusted):
+    measured = np.random.default_rng(1).normal(size=views.shape)
+    equations = RingEquations([1e-4 * views, 1e-4 * np.roll(views, 1, axis=2)], measured)
+    assert np.allclose(equations.solve(range(VIEWS), trusted, 0.3, 0.1), np.eye(2)[:, [trusted]], atol=0.05)
+
+
 @pytest.mark.parametrize("rows", [1, ROWS])
 def test_views_that_are_alike_everywhere_have_weights_too(rows):
     measured = np.ones((rows, VIEWS, WIDTH))

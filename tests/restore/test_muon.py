@@ -60,3 +60,15 @@ def test_moments_of_other_parameters_are_refused():
     optimizer = Muon(parameters(), 0.1)
     with pytest.raises(KeyError):
         Muon([*parameters(), torch.nn.Parameter(torch.ones(2, 2))], 0.1).load(dict(optimizer.moments()))
+
+
+def test_gradients_are_averaged_over_steps_as_if_the_next_were_as_the_last():
+    matrix, bias, random = torch.nn.Parameter(torch.zeros(6, 9)), torch.nn.Parameter(torch.zeros(6)), torch.Generator().manual_seed(5)
+    optimizer = Muon([matrix, bias], 0.1)
+    average, expected = torch.zeros(6, 9), torch.zeros(6, 9)
+    for _ in range(4):
+        matrix.grad, bias.grad = torch.randn(6, 9, generator=random), torch.zeros(6)
+        average = 0.9 * average + 0.1 * matrix.grad
+        expected -= 0.1 * orthogonal(0.9 * average + 0.1 * matrix.grad)
+        optimizer.step(1.0)
+    torch.testing.assert_close(matrix.detach(), expected, rtol=1e-3, atol=1e-5)
