@@ -64,7 +64,7 @@ def half_precision_pays(device: torch.device) -> bool:
 
 _AT_ONCE = {"cpu": 2**20, "cuda": 2**23}  # voxels of a slab, halos not counted; large ones spend less on halos
 _LEAST_ROWS = REACH
-_ARRAYS = 10  # of all channels that a forward pass holds at once
+_ARRAYS = {"cpu": 8, "cuda": 10}  # of all channels in single precision, that a forward pass holds at once, at the most
 _ALIKE_DEG = 6.0  # between the outermost views of either side
 
 
@@ -76,7 +76,7 @@ def slab_rows(num_z: int, num_x: int, voxels_at_once: int) -> int:
 def slab_bytes(shape: Sequence[int], channels: int, device: torch.device) -> int:
     """Return what a slab of a volume ``(y, z, x)`` takes while it is restored."""
     rows, num_z, num_x = (count + 5 * COARSEST for count in shape)
-    return 4 * _ARRAYS * channels * min(rows, slab_rows(num_z, num_x, _AT_ONCE[device.type]) + 2 * REACH) * num_z * num_x
+    return 4 * _ARRAYS[device.type] * channels * min(rows, slab_rows(num_z, num_x, _AT_ONCE[device.type]) + 2 * REACH) * num_z * num_x
 
 
 @torch.no_grad()
