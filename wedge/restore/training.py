@@ -108,7 +108,9 @@ class Learning:
             if "given.0" in tensors:
                 self._given = tensors["given.0"].to(device), tensors["given.1"].to(device)
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
-            raise InputError(f"what was learned is of other halves or another network: {str(error).splitlines()[0]}") from error
+            reason = str(error).splitlines()[0]
+            told = f"what was learned is of other halves, another network or another version ({reason}): start again with --overwrite"
+            raise InputError(told) from error
 
 
 def _of(kind: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
