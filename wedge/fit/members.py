@@ -3,7 +3,7 @@
 Their settings were chosen on tuning phantoms for being unlike one another, not for being good: the stack takes from each what it is right
 about. Where noise is faint a few do what many would: of seventeen kinds those were kept whose sum is right about views that none has seen.
 Where views are few for the thickness, fits that converge fill the gaps between them with what views do not tell: others take their place.
-Beside what a network has learned fewer are enough: those were left out without which sums were as near to the truth, or nearer.
+Beside what a network has learned fewer are enough: those were left out without which sums were about as near to the truth.
 A fit is looked at several times on its way, for an early state is smoother than a late one, and so another estimate at no cost.
 
 In noise the fits take few and large steps on all rows. Where noise is faint they are to converge, as a single fit is: many small steps,

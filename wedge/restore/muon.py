@@ -1,8 +1,8 @@
 """Steps of the network that restores: matrices of layers move by orthogonal ones, what is no matrix as Adam moves it.
 
 A layer's gradient, averaged over steps, is replaced by the nearest matrix whose singular values are all alike, found by a few products of
-matrices: where gradients rarely point, a step goes as far as where they always do. A small network learns from noisy halves in a quarter of
-Adam's steps so, see the benchmarks' results.
+matrices: where gradients rarely point, a step goes as far as where they always do. A small network learns from noisy halves in half of
+Adam's steps or fewer so, see the benchmarks' results.
 
 References
 ----------
