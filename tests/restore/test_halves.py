@@ -31,6 +31,28 @@ def test_noise_is_what_halves_do_not_share_and_units_are_common() -> None:
     assert float((pair.filtered[0] * units.scale - truth).std()) < 0.6 * float((first - first.mean() - truth).std())
 
 
+def test_mean_of_both_halves_keeps_as_much_as_its_noise_leaves() -> None:
+    """A Wiener filter's share, of half the noise."""
+    shape = (48, 40, 44)
+    truth = 3 * torch.nn.functional.avg_pool3d(torch.randn(1, *shape, generator=torch.Generator().manual_seed(0)), 5, 1, 2)[0]
+    noises = [0.4 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    first, second = 7 + truth + noises[0], truth + noises[1] - 3
+    pair = pair_of(first, second, ANGLES)
+    units = pair.units
+    told = (units.share > 0.05) & (units.share < 0.95)
+    assert int(told.sum()) > 4
+    signal = units.noise * units.share / (1 - units.share)
+    assert torch.allclose(units.share_of_mean[told], (signal / (signal + units.noise / 2))[told], rtol=1e-3)
+    filtered = units.filtered_mean(first, second)
+    assert torch.allclose(pair.filtered_mean(), filtered, atol=1e-4)
+
+    def wrong(density: torch.Tensor) -> float:
+        return float((density - (truth - truth.mean()) / units.scale).std())
+
+    assert wrong(filtered) < 0.98 * wrong((pair.filtered[0] + pair.filtered[1]) / 2)
+    assert wrong(filtered) < 0.9 * min(map(wrong, [*pair.filtered, (pair.halves[0] + pair.halves[1]) / 2]))
+
+
 def test_part_of_a_half_is_filtered_as_the_whole_is() -> None:
     """Away from where it is cut: so blocks leave no seams."""
     shape = (96, 20, 28)

@@ -80,6 +80,20 @@ def test_noise_goes_and_the_wedge_is_filled(rods: torch.Tensor, halves: list[tor
     assert likeness(missing_part(found), missing_part(rods)) > 0.4 > likeness(missing_part(mean), missing_part(rods)) + 0.3
 
 
+def test_both_halves_together_show_more_than_each_of_them(rods: torch.Tensor, halves: list[torch.Tensor]) -> None:
+    """Given their mean, which has less noise, the network gives more than the mean of what it gives of either."""
+    noises = [0.35 * torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (3, 4)]
+    noisier = [half + noise for half, noise in zip(halves, noises, strict=True)]
+    pair = pair_of(*noisier, ANGLES)
+    learning = Learning(pair, ANGLES, CONFIG, 0, False)
+    for _ in range(CONFIG.steps):
+        learning.step()
+    made = Restoration.of(learning, pair, ANGLES)
+    of_each = [applied_all_round(learning.network, half, made.turns) for half in pair.filtered]
+    found = made.rows(of(noisier), 0, SHAPE[0])
+    assert likeness(found, rods) > likeness(of_each[0] + of_each[1], rods) + 0.004
+
+
 def test_result_follows_the_seed_alone_and_keeps_the_units(halves: list[torch.Tensor]) -> None:
     found, again, other = restored(halves, QUICK), restored(halves, QUICK), restored(halves, QUICK, seed=1)
     assert torch.equal(again, found)
@@ -150,8 +164,8 @@ def test_the_network_sees_as_many_rows_around_a_block_as_have_a_say(halves: list
     made = Restoration(network, pair.units, half_turns(ANGLES), 0.0)
     # With all rows that the filter looks at.
     start, stop, around = 64, 128, REACH + 24
-    given = [pair.units.filtered(half[start - around : stop + around], which) for which, half in enumerate(tall)]
-    restored = sum(applied_all_round(made.network, half, made.turns) for half in given) / 2
+    given = pair.units.filtered_mean(*(half[start - around : stop + around] for half in tall))
+    restored = applied_all_round(made.network, given, made.turns)
     expected = restored[around : around + stop - start] * pair.units.scale + pair.units.mean
     assert torch.allclose(made.rows(of(tall), start, stop), expected, atol=1e-5 * float(expected.abs().max()))
 

@@ -55,15 +55,29 @@ class Units:
         """Mean of both halves."""
         return sum(self.means) / 2
 
+    @property
+    def share_of_mean(self) -> torch.Tensor:
+        """``(shell,)`` part of the power of the mean of both halves that is no noise; a half's noise is independent of the other's."""
+        return 2 * self.share / (1 + self.share)
+
     def filtered(self, half: torch.Tensor, which: int) -> torch.Tensor:
         """Return density ``(y, z, x)`` of one half in these units, less its noise, shell by shell."""
-        padded = functional.pad((half - self.means[which])[None, None] / self.scale, [PAD] * 6, mode="replicate")[0, 0]
-        # Between the shells' middles, so that the filter has a short reach.
-        place = (radius(padded.shape, half.device) / 0.5 * SHELLS - 0.5).clamp(0, SHELLS - 1)
-        low = place.floor().long()
-        share = torch.lerp(self.share[low], self.share[(low + 1).clamp_max(SHELLS - 1)], place - low)
-        made = torch.fft.irfftn(torch.fft.rfftn(padded) * share, s=padded.shape)
-        return made[tuple(slice(PAD, PAD + count) for count in half.shape)].contiguous()
+        return _less_noise((half - self.means[which]) / self.scale, self.share)
+
+    def filtered_mean(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Return the mean of both halves in these units, less its noise: that has half the power of a half's."""
+        return _less_noise(((first + second) / 2 - self.mean) / self.scale, self.share_of_mean)
+
+
+def _less_noise(density: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Return density ``(y, z, x)`` of which each shell is multiplied by the share that is no noise."""
+    padded = functional.pad(density[None, None], [PAD] * 6, mode="replicate")[0, 0]
+    # Between the shells' middles, so that the filter has a short reach.
+    place = (radius(padded.shape, density.device) / 0.5 * SHELLS - 0.5).clamp(0, SHELLS - 1)
+    low = place.floor().long()
+    factor = torch.lerp(share[low], share[(low + 1).clamp_max(SHELLS - 1)], place - low)
+    made = torch.fft.irfftn(torch.fft.rfftn(padded) * factor, s=padded.shape)
+    return made[tuple(slice(PAD, PAD + count) for count in density.shape)].contiguous()
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,10 @@ class Pair:
     filtered: tuple[torch.Tensor, torch.Tensor]
     measured: torch.Tensor
     units: Units
+
+    def filtered_mean(self) -> torch.Tensor:
+        """Return the mean of both, less its noise."""
+        return _less_noise((self.halves[0] + self.halves[1]) / 2, self.units.share_of_mean)
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:

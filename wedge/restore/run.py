@@ -83,18 +83,17 @@ class Restoration:
     @classmethod
     def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float]) -> "Restoration":
         """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again."""
-        offset = sum(float(applied(learning.network, half).mean()) for half in pair.filtered) / 2
+        offset = float(applied(learning.network, pair.filtered_mean()).mean())
         return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
-        """Return some rows ``(y, z, x)``: the mean of both halves, each restored."""
+        """Return some rows ``(y, z, x)`` of the mean of both halves, restored: it shows more than either half that was learned from."""
         low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
         # What the filter alone looks at is no work for the network.
         first, last = max(0, y_start - REACH), min(halves.shape[0], y_stop + REACH)
-        filtered = (self.units.filtered(half, which)[first - low : last - low] for which, half in enumerate(halves.read(low, high)))
-        made = sum(applied_all_round(self.network, half, self.turns) for half in filtered)
-        assert isinstance(made, torch.Tensor)
-        return (made[y_start - first : y_stop - first] / 2 - self.offset) * self.units.scale + self.units.mean
+        filtered = self.units.filtered_mean(*halves.read(low, high))[first - low : last - low]
+        made = applied_all_round(self.network, filtered, self.turns)
+        return (made[y_start - first : y_stop - first] - self.offset) * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
