@@ -21,7 +21,7 @@ from wedge.fit.restore_halves import halves_of_views
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.settings import resolve_plugins, validate
 from wedge.fit.stack import RingEquations, knots
-from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.stack_learned import NUM_LEARNED, add_learned, learned_estimates
 from wedge.fit.stack_sum import StackRun
 from wedge.fit.trials import views_to_judge_by
 from wedge.geometry import TiltGeometry
@@ -87,16 +87,16 @@ def whole(noisy, tmp_path_factory) -> tuple[np.ndarray, Reconstruction, Path]:
 
 
 def learn(job: Job, judges: list[int]):
-    return learned_estimate(job, judges, range(5, 21), lambda: True, lambda message: None)
+    return learned_estimates(job, judges, range(5, 21), lambda: True, lambda message: None)
 
 
-def test_it_is_one_more_estimate_whose_weight_is_the_last(noisy, whole) -> None:
+def test_what_was_learned_are_two_more_estimates_whose_weights_are_the_last(noisy, whole) -> None:
     found, told, _ = whole
     assert np.isfinite(found).all()
     assert told.chosen["learned"] is True
     estimates = 3 * told.chosen["fits"]
-    assert len(told.chosen["weights"]) == estimates + 1
-    assert np.abs(told.chosen["weights"][-1]).max() > 0.05
+    assert len(told.chosen["weights"]) == estimates + NUM_LEARNED == estimates + 2
+    assert np.abs(told.chosen["weights"][-NUM_LEARNED:]).max(1).min() > 0.05
     assert told.chosen["base"] < estimates
 
 
@@ -105,14 +105,23 @@ def test_views_that_judge_are_not_learned_from(noisy) -> None:
     spoiled = np.array(noisy.array)
     spoiled[judges] *= 3
     first, second = (learn(begun(tilts), judges) for tilts in (noisy, TiltSeries(spoiled, noisy.geometry, "spoiled", simulated=True)))
-    assert first.judged.prediction.shape == (16, len(judges), SHAPE[2])
-    # The units of a fit are of all views.
-    ratio = float((first.judged.prediction * second.judged.prediction).sum() / (second.judged.prediction**2).sum())
-    assert np.allclose(second.judged.prediction * ratio, first.judged.prediction, atol=1e-3 * first.judged.prediction.std())
     measured = (np.array(noisy.array)[judges, 5:21] / begun(noisy).units.scale).transpose(1, 0, 2)
-    assert np.corrcoef(first.judged.prediction.ravel(), measured.ravel())[0, 1] > 0.7
-    # What noise hides is left out of it.
-    assert 0.8 < float((first.judged.prediction * measured).sum() / (first.judged.prediction**2).sum()) < 2
+    for one, other in zip(first.judged, second.judged, strict=True):
+        prediction = one.prediction
+        assert prediction.shape == (16, len(judges), SHAPE[2])
+        # The units of a fit are of all views.
+        ratio = float((prediction * other.prediction).sum() / (other.prediction**2).sum())
+        assert np.allclose(other.prediction * ratio, prediction, atol=1e-3 * prediction.std())
+        assert np.corrcoef(prediction.ravel(), measured.ravel())[0, 1] > 0.7
+        # What noise hides is left out of it.
+        assert 0.8 < float((prediction * measured).sum() / (prediction**2).sum()) < 2
+
+
+def test_the_first_is_the_cautious_one(noisy) -> None:
+    """It has less of what is faint, and so less power."""
+    cautious, bold = learn(begun(noisy), views_to_judge_by(noisy.geometry.tilt_angles_deg)).judged
+    assert float(cautious.density.float().std()) < 0.99 * float(bold.density.float().std())
+    assert np.corrcoef(cautious.prediction.ravel(), bold.prediction.ravel())[0, 1] > 0.95
 
 
 def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
@@ -120,12 +129,13 @@ def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
     estimate = learn(job, [])
     once, twice = torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2]), torch.ones(SHAPE[1], SHAPE[0], SHAPE[2])
     weights = np.linspace(1.5, 0.2, len(knots()))
-    add_learned(job, estimate, [(once, weights), (twice, 2 * weights)])
+    restoration = estimate.restorations[0]
+    add_learned(job, restoration, [(once, weights), (twice, 2 * weights)])
     assert torch.allclose(twice - 1, 2 * once, atol=1e-4 * float(once.std()))
     as_it_is = torch.zeros_like(once)
-    add_learned(job, estimate, [(as_it_is, np.ones(len(knots())))])
+    add_learned(job, restoration, [(as_it_is, np.ones(len(knots())))])
     with ExitStack() as opened:
-        blocks = estimate.restoration.blocks(halves_of_views(job, opened)[0])
+        blocks = restoration.blocks(halves_of_views(job, opened)[0])
         expected = torch.cat([density for _, density in blocks]) / job.units.scale
     assert torch.allclose(as_it_is, expected, atol=1e-3 * float(expected.std()))
 
@@ -144,6 +154,7 @@ def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -
     monkeypatch.setattr(stack_run, "add_learned", lambda job, each, sums: (learned.append((job, each)), add(job, each, sums))[1])
     _, result = run(noisy, tmp_path / "run")
     assert told == [(3 * result.chosen["fits"],)]
+    assert len(learned) == NUM_LEARNED
     expected = torch.zeros_like(runs[0].rest)
     add_learned(*learned[0], [(expected, rest)])
     assert float(expected.std()) > 0

@@ -43,8 +43,8 @@ def test_mean_of_both_halves_keeps_as_much_as_its_noise_leaves() -> None:
     assert int(told.sum()) > 4
     signal = units.noise * units.share / (1 - units.share)
     assert torch.allclose(units.share_of_mean[told], (signal / (signal + units.noise / 2))[told], rtol=1e-3)
-    filtered = units.filtered_mean(first, second)
-    assert torch.allclose(pair.filtered_mean(), filtered, atol=1e-4)
+    filtered = units.filtered_mean(first, second, units.share_of_mean)
+    assert torch.allclose(pair.filtered_mean(units.share_of_mean), filtered, atol=1e-4)
 
     def wrong(density: torch.Tensor) -> float:
         return float((density - (truth - truth.mean()) / units.scale).std())

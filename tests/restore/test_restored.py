@@ -161,10 +161,10 @@ def test_the_network_sees_as_many_rows_around_a_block_as_have_a_say(halves: list
         for parameter in network.parameters():
             # As they are drawn, what is far away says little.
             parameter.mul_(4)
-    made = Restoration(network, pair.units, half_turns(ANGLES), 0.0)
+    made = Restoration(network, pair.units, half_turns(ANGLES), 0.0, pair.units.share_of_mean)
     # With all rows that the filter looks at.
     start, stop, around = 64, 128, REACH + 24
-    given = pair.units.filtered_mean(*(half[start - around : stop + around] for half in tall))
+    given = pair.units.filtered_mean(*(half[start - around : stop + around] for half in tall), made.share)
     restored = applied_all_round(made.network, given, made.turns)
     expected = restored[around : around + stop - start] * pair.units.scale + pair.units.mean
     assert torch.allclose(made.rows(of(tall), start, stop), expected, atol=1e-5 * float(expected.abs().max()))

@@ -23,6 +23,7 @@ from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.restore_costs import restore_costs
 from wedge.fit.restore_halves import left_to_a_network
 from wedge.fit.stack import knots
+from wedge.fit.stack_learned import NUM_LEARNED
 from wedge.fit.stack_sum import bytes_beside_fits, sums_of
 from wedge.fit.stack_weights import SAMPLE_ROWS as STACK_ROWS
 from wedge.fit.trials import views_to_judge_by
@@ -171,7 +172,7 @@ def _trials_seconds(job: Job) -> float:
 def _of_stack(job: Job, spread: bool) -> Forecast:
     geometry = job.wide.geometry
     num_z, num_rows, num_x = geometry.volume_shape
-    learning, needed = _of_learned_estimate(job)
+    learning, needed = _of_learned_estimates(job)
     release_unused()
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), geometry, bool(learning))
     # The equations of the weights are in main memory, and the sums too, unless they are beside the fits on a GPU.
@@ -202,21 +203,21 @@ def _of_stack(job: Job, spread: bool) -> Forecast:
     seconds["fit"] += once * looks * len(slab_ranges(num_rows, SLAB_ROWS))
     heaviest = max(costs.values(), key=lambda cost: (cost.peak_bytes - cost.base_bytes) / cost.rows)
     # Beside the fits stand the sums; after them come the equations of the weights, or the filter of a slab.
-    equations = _EQUATION_COPIES * 4 * (looks + 1) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
-    equations += sample_bytes(members, 1, (num_z, sample_rows, num_x)) if on_cpu else 0
+    equations = _EQUATION_COPIES * 4 * (looks + NUM_LEARNED) * sample_rows * len(_judges(job)) * geometry.detector_shape[1] if on_cpu else 0
+    equations += sample_bytes(members, NUM_LEARNED, (num_z, sample_rows, num_x)) if on_cpu else 0
     memory = _memory(job, plan, parameter_bytes, heaviest) + sums + max(equations, filter_bytes(geometry.volume_shape))
     return Forecast("stack", learning | seconds, max(memory, needed + sums), job.limit, plan.slab_rows, {"fits": len(members)})
 
 
-def _of_learned_estimate(job: Job) -> tuple[dict[str, float], int]:
-    """Return the seconds and the bytes of the estimate of a stack that a network learns; nothing where there is none."""
+def _of_learned_estimates(job: Job) -> tuple[dict[str, float], int]:
+    """Return the seconds and the bytes of the estimates of a stack that a network learns; nothing where there is none."""
     if not left_to_a_network(job):
         return {}, 0
     try:
         seconds, memory, _ = restore_costs(job)
     except (InputError, DeviceError):
         return {}, 0
-    return seconds, memory
+    return seconds | {"restoring": NUM_LEARNED * seconds["restoring"]}, memory
 
 
 def _of_adaptive(job: Job, strengths_tried: int) -> Forecast:

@@ -1,4 +1,4 @@
-"""What a network learns from halves of the views, as one more estimate of a stack.
+"""What a network learns from halves of the views, as two more estimates of a stack: cautious, and not.
 
 The weights of a stack are found on views that no estimate has seen: so the network learns without them, and is given all views afterwards.
 """
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from wedge.contracts import Projector
 from wedge.errors import DeviceError, InputError
 from wedge.fit import team
 from wedge.fit.halves import Halves as TiltHalves
@@ -22,30 +23,33 @@ from wedge.formats.views import views_of
 from wedge.restore.run import Restoration, pair_on, rows_to_learn_from
 from wedge.restore.training import Learning
 
+NUM_LEARNED = 2
+"""Estimates of one network."""
+
 
 @dataclass(frozen=True)
-class LearnedEstimate:
-    """An estimate in the units of a fit, without its margins.
+class LearnedEstimates:
+    """Estimates in the units of a fit, without its margins.
 
     Parameters
     ----------
-    restoration
-        What was learned.
+    restorations
+        What was learned, as it is applied cautiously, and without caution, see `Restoration.of`.
     judged
-        What it is to the weights, of the rows that they are found on; None where they are known.
+        What these are to the weights, of the rows that they are found on; none where they are known.
     """
 
-    restoration: Restoration
-    judged: Estimate | None
+    restorations: tuple[Restoration, ...]
+    judged: tuple[Estimate, ...]
 
 
-def learned_estimate(
+def learned_estimates(
     job: Job,
     judges: Sequence[int],
     rows: range,
     go_on: Callable[[], bool],
     say: Callable[[str], None],
-) -> LearnedEstimate | None:
+) -> LearnedEstimates | None:
     """Learn from all views but those that judge; None where that is not left to the data, or there is nothing to learn from.
 
     Parameters
@@ -75,17 +79,20 @@ def learned_estimate(
             learning.step()
             job.observers.stage("learning from halves of the views", learning.done, steps)
         same_for_all(learning)
-        restoration = Restoration.of(learning, pair, angles)
+        restorations = tuple(Restoration.of(learning, pair, angles, cautious) for cautious in (True, False))
         del learning, pair
         if not judges:
-            return LearnedEstimate(restoration, None)
-        density = restoration.rows(halves, rows.start, rows.stop) / job.units.scale
+            return LearnedEstimates(restorations, ())
+        densities = [each.rows(halves, rows.start, rows.stop) / job.units.scale for each in restorations]
     projector = job.plugins.projector.build(views_of(job.tilts, judges).geometry, job.device)
     try:
-        prediction = projector.project(density).cpu().numpy()
-        return LearnedEstimate(restoration, Estimate(prediction, _with_margins(density, job.margin).cpu().half()))
+        return LearnedEstimates(restorations, tuple(_judged(job, density, projector) for density in densities))
     finally:
         projector.close()
+
+
+def _judged(job: Job, density: torch.Tensor, projector: Projector) -> Estimate:
+    return Estimate(projector.project(density).cpu().numpy(), _with_margins(density, job.margin).cpu().half())
 
 
 def _without(job: Job, judges: Sequence[int]) -> Job:
@@ -97,12 +104,12 @@ def _without(job: Job, judges: Sequence[int]) -> Job:
     return replace(job, tilts=views_of(job.tilts, kept), halves=halves)
 
 
-def add_learned(job: Job, estimate: LearnedEstimate, sums: Sequence[tuple[torch.Tensor, np.ndarray]]) -> None:
+def add_learned(job: Job, restoration: Restoration, sums: Sequence[tuple[torch.Tensor, np.ndarray]]) -> None:
     """Add what was learned, of all views, to sums ``(y, z, x)`` with margins, filtered by the weights of each at the stack's knots."""
     with ExitStack() as opened:
         halves, _ = halves_of_views(job, opened)
         made = torch.empty(halves.shape, device=sums[0][0].device)
-        for rows, density in estimate.restoration.blocks(halves):
+        for rows, density in restoration.blocks(halves):
             job.observers.stage("restoring rows", rows.start, halves.shape[0])
             made[rows.start : rows.stop] = density.to(made.device) / job.units.scale
     geometry = job.wide.geometry

@@ -29,7 +29,7 @@ from wedge.fit.memory import MemoryPlan
 from wedge.fit.model import record_of
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, filter_bytes
 from wedge.fit.run_dir import LOG_NAME
-from wedge.fit.stack_learned import add_learned, learned_estimate
+from wedge.fit.stack_learned import NUM_LEARNED, add_learned, learned_estimates
 from wedge.fit.stack_sum import StackRun
 from wedge.fit.stack_weights import choose_weights, nothing_kept
 from wedge.out_of_memory import release_unused
@@ -75,7 +75,8 @@ def reconstruct_stack(
         _begin(run, stop, say, on_progress)
         run.save(path)
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, bool(progress.chosen.get("learned")))
-    if len(members) != progress.chosen["fits"]:
+    estimates = sum(len(member.looks) for member in members) + NUM_LEARNED * bool(progress.chosen.get("learned"))
+    if estimates != len(progress.chosen["weights"]):
         raise InputError(f"{path} is of another version, whose stacks are of other fits: start again with --overwrite")
     parts = build_projectors(job.parts, job.plugins, factors(members), job.device)
     steps = [member.steps(num_rows) for member in members]
@@ -139,17 +140,17 @@ def _begin(
     """Find the weights where they are not known, and begin the sum with what a network has learned, if it has."""
     chosen, learned = run.progress.chosen, None
     if chosen.get("learned"):
-        learned = learned_estimate(run.job, (), range(0), lambda: stop.reason is None, say)
+        learned = learned_estimates(run.job, (), range(0), lambda: stop.reason is None, say)
         if stop.reason is not None:
             raise nothing_kept(stop.reason)
     if "weights" not in chosen or (chosen.get("learned") and learned is None):
         learned = choose_weights(run.job, run.progress, stop, say, on_progress)
     # Also where a stop has come since: what is saved next is taken to hold it.
     if learned is not None and team.leads():
-        sums = [(run.total, np.array(chosen["weights"])[-1])]
-        if chosen.get("rest_of") == len(chosen["weights"]) - 1:
-            sums.append((run.rest, np.array(chosen["rest"])))
-        add_learned(run.job, learned, sums)
+        weights = np.array(chosen["weights"])
+        for estimate, restoration in enumerate(learned.restorations, len(weights) - NUM_LEARNED):
+            rest = [(run.rest, np.array(chosen["rest"]))] if chosen.get("rest_of") == estimate else []
+            add_learned(run.job, restoration, [(run.total, weights[estimate]), *rest])
         release_unused()
 
 

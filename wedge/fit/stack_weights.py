@@ -12,7 +12,7 @@ from wedge.fit.members import describe, find_weights, members_for, sample_bytes
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES
 from wedge.fit.radial import filter_bytes
 from wedge.fit.sample import busiest_rows, rows_of
-from wedge.fit.stack_learned import LearnedEstimate, learned_estimate
+from wedge.fit.stack_learned import NUM_LEARNED, LearnedEstimates, learned_estimates
 from wedge.fit.trials import LEFT_BYTES, views_to_judge_by
 from wedge.out_of_memory import release_unused
 
@@ -32,8 +32,8 @@ def choose_weights(
     stop: StopRequest,
     say: Callable[[str], None],
     on_progress: Callable[[int, int, float], None],
-) -> LearnedEstimate | None:
-    """Find the weights and put them into the progress; return what a network has learned, whose weights are the last.
+) -> LearnedEstimates | None:
+    """Find the weights and put them into the progress; return what a network has learned, whose estimates' weights are the last.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def choose_weights(
 
     started = time.monotonic()
     rows = busiest_rows(job.wide, SAMPLE_ROWS)
-    learned = learned_estimate(job, views_to_judge_by(job.wide.geometry.tilt_angles_deg), rows, go_on, say)
+    learned = learned_estimates(job, views_to_judge_by(job.wide.geometry.tilt_angles_deg), rows, go_on, say)
     release_unused()
     num_rows = job.tilts.geometry.detector_shape[0]
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, learned is not None)
@@ -61,9 +61,9 @@ def choose_weights(
     say(f"stack of {len(members)} fits: their weights are found on {len(rows)} rows")
     shape = job.wide.geometry.volume_shape
     more = 4 * PARAMETER_COPIES * math.prod(shape) * (1 - len(rows) / shape[1])
-    held = sample_bytes(members, int(learned is not None), (shape[0], len(rows), shape[2]))
+    held = sample_bytes(members, 0 if learned is None else NUM_LEARNED, (shape[0], len(rows), shape[2]))
     reserve = int(LEFT_BYTES + FIRST_USE_BYTES + filter_bytes(shape) + more + held)
-    further = [] if learned is None or learned.judged is None else [learned.judged]
+    further = [] if learned is None else learned.judged
     ratio = float(job.chosen["signal_to_noise"])
     stack = find_weights(sample, job.plugins, members, job.units, job.device, job.limit, reserve, go_on, show, further, ratio)
     if stack is None:

@@ -64,9 +64,9 @@ class Units:
         """Return density ``(y, z, x)`` of one half in these units, less its noise, shell by shell."""
         return _less_noise((half - self.means[which]) / self.scale, self.share)
 
-    def filtered_mean(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-        """Return the mean of both halves in these units, less its noise: that has half the power of a half's."""
-        return _less_noise(((first + second) / 2 - self.mean) / self.scale, self.share_of_mean)
+    def filtered_mean(self, first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+        """Return the mean of both halves in these units, filtered by a share: `share_of_mean`, or a half's, which leaves out more."""
+        return _less_noise(((first + second) / 2 - self.mean) / self.scale, share)
 
 
 def _less_noise(density: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
@@ -101,9 +101,9 @@ class Pair:
     measured: torch.Tensor
     units: Units
 
-    def filtered_mean(self) -> torch.Tensor:
-        """Return the mean of both, less its noise."""
-        return _less_noise((self.halves[0] + self.halves[1]) / 2, self.units.share_of_mean)
+    def filtered_mean(self, share: torch.Tensor) -> torch.Tensor:
+        """Return the mean of both, filtered by a share, see `Units.filtered_mean`."""
+        return _less_noise((self.halves[0] + self.halves[1]) / 2, share)
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:

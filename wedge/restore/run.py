@@ -73,25 +73,40 @@ def pair_on(halves: Halves, rows: range, tilt_angles_deg: Sequence[float]) -> Pa
 
 @dataclass(frozen=True)
 class Restoration:
-    """What was learned from halves, and so can be made of any rows of them."""
+    """What was learned from halves, and so can be made of any rows of them.
+
+    Parameters
+    ----------
+    share
+        ``(shell,)`` of the mean of both halves that the network is given.
+    """
 
     network: Restorer
     units: Units
     turns: Sequence[tuple[int, ...]]
     offset: float
+    share: torch.Tensor
 
     @classmethod
-    def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float]) -> "Restoration":
-        """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again."""
-        offset = float(applied(learning.network, pair.filtered_mean()).mean())
-        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset)
+    def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], cautious: bool = False) -> "Restoration":
+        """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again.
+
+        Parameters
+        ----------
+        cautious
+            Whether the network is given no more than of a half, where there was more noise: it makes less of what is faint, and more often
+            the right thing of fine detail that it has to guess from the coarse.
+        """
+        share = pair.units.share if cautious else pair.units.share_of_mean
+        offset = float(applied(learning.network, pair.filtered_mean(share)).mean())
+        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset, share)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
         """Return some rows ``(y, z, x)`` of the mean of both halves, restored: it shows more than either half that was learned from."""
         low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
         # What the filter alone looks at is no work for the network.
         first, last = max(0, y_start - REACH), min(halves.shape[0], y_stop + REACH)
-        filtered = self.units.filtered_mean(*halves.read(low, high))[first - low : last - low]
+        filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[first - low : last - low]
         made = applied_all_round(self.network, filtered, self.turns)
         return (made[y_start - first : y_stop - first] - self.offset) * self.units.scale + self.units.mean
 
