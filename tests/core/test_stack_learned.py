@@ -151,10 +151,19 @@ def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -
 
     monkeypatch.setattr(members, "with_share", tell)
     monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), runs.append(self))[0])
-    monkeypatch.setattr(stack_run, "add_learned", lambda job, each, sums: (learned.append((job, each)), add(job, each, sums))[1])
+    weights = []
+
+    def add_and_tell(job, each, sums):
+        learned.append((job, each))
+        weights.append(sums[0][1])
+        add(job, each, sums)
+
+    monkeypatch.setattr(stack_run, "add_learned", add_and_tell)
     _, result = run(noisy, tmp_path / "run")
     assert told == [(3 * result.chosen["fits"],)]
-    assert len(learned) == NUM_LEARNED
+    assert np.array_equal(weights, result.chosen["weights"][-NUM_LEARNED:])
+    # The first is the cautious one.
+    assert float(learned[0][1].share.sum()) < float(learned[1][1].share.sum())
     expected = torch.zeros_like(runs[0].rest)
     add_learned(*learned[0], [(expected, rest)])
     assert float(expected.std()) > 0

@@ -108,6 +108,17 @@ def test_offset_stays(halves: list[torch.Tensor]) -> None:
     assert float(found.mean()) == pytest.approx(float(sum(half.mean() for half in halves)) / 2, abs=0.1 * float(found.std()))
 
 
+@pytest.mark.parametrize("cautious", [False, True])
+def test_a_constant_that_the_network_adds_is_taken_away(halves: list[torch.Tensor], cautious: bool) -> None:
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    learning = Learning(pair, ANGLES, QUICK, 0, False)
+    found = Restoration.of(learning, pair, ANGLES, cautious).rows(of(halves), 0, SHAPE[0])
+    with torch.no_grad():
+        learning.network.last.bias += 2.0
+    again = Restoration.of(learning, pair, ANGLES, cautious).rows(of(halves), 0, SHAPE[0])
+    assert torch.allclose(again, found, atol=1e-4 * float(found.std()))
+
+
 def test_half_precision_changes_little(halves: list[torch.Tensor]) -> None:
     exact, half = restored(halves, QUICK), restored(halves, QUICK, half_precision=True)
     assert not torch.equal(half, exact)
