@@ -24,7 +24,7 @@ from wedge.restore.run import Restoration, pair_on, rows_to_learn_from
 from wedge.restore.training import Learning
 
 NUM_LEARNED = 2
-"""Estimates of one network."""
+"""Estimates that one network gives."""
 
 
 @dataclass(frozen=True)
