@@ -94,6 +94,7 @@ def test_what_was_learned_are_two_more_estimates_whose_weights_are_the_last(nois
     found, told, _ = whole
     assert np.isfinite(found).all()
     assert told.chosen["learned"] is True
+    assert told.chosen["few_views"] is False
     estimates = 3 * told.chosen["fits"]
     assert len(told.chosen["weights"]) == estimates + NUM_LEARNED == estimates + 2
     assert np.abs(told.chosen["weights"][-NUM_LEARNED:]).max(1).min() > 0.05

@@ -6,7 +6,7 @@ import torch
 
 from wedge.fit.config import FitConfig
 from wedge.fit.emptied import mean_around, share_filled
-from wedge.fit.members import describe, factors, members_for, widest
+from wedge.fit.members import are_few, describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, knots, spline_basis
 from wedge.geometry import TiltGeometry
@@ -214,6 +214,15 @@ def test_where_views_are_few_for_the_thickness_none_of_them_converges(ratio):
     assert [place for place, count in counts.items() if count == 0] == [(64, 15), (256, 60)]
     # In strong noise there are enough of others.
     assert members_for(config(), 1.0, geometry(48, 256, 60)) == members_for(config(), 1.0, geometry(48))
+
+
+def test_halves_of_views_are_fitted_as_the_whole_is() -> None:
+    """Whatever their own geometry says, for their weights are of the whole's fits."""
+    whole, half = geometry(48, 128, 60), geometry(48, 128, 30)
+    assert not are_few(whole)
+    assert are_few(half)
+    assert members_for(config(), 4.0, half, few_views=False) == members_for(config(), 4.0, whole) != members_for(config(), 4.0, half)
+    assert members_for(config(), 4.0, whole, few_views=True) == members_for(config(), 4.0, half)
 
 
 @pytest.mark.parametrize(("ratio", "fewer"), [(60.0, True), (10.0, True), (4.0, False), (1.0, True), (0.1, True)])

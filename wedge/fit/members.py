@@ -114,11 +114,24 @@ class Member:
         return Member(self.config.model_copy(update={"batch_rows": num_rows}), self.looks)
 
 
-def members_for(config: FitConfig, signal_to_noise: float, geometry: TiltGeometry, learned: bool = False) -> list[Member]:
-    """Return the fits of a stack of views with a signal to noise, to stand alone or beside what a network has learned."""
+def are_few(geometry: TiltGeometry) -> bool:
+    """Return whether views are few for the thickness, so that fits which converge fill the gaps between them with what no view tells."""
+    return _parting_pixels(geometry) > _FEW_VIEWS
+
+
+def members_for(
+    config: FitConfig, signal_to_noise: float, geometry: TiltGeometry, learned: bool = False, few_views: bool | None = None
+) -> list[Member]:
+    """Return the fits of a stack of views with a signal to noise, to stand alone or beside what a network has learned.
+
+    Parameters
+    ----------
+    few_views
+        Whether they are taken to be few, see `are_few`: halves of a series are fitted as the whole is. None: as their geometry says.
+    """
     tables = {_CLEAR: _CLEAR_FITS, _FAINT: _FAINT_FITS}
     table = next((fits for least, fits in tables.items() if signal_to_noise > least), _NOISY_FITS)
-    if signal_to_noise > _FAINT and _parting_pixels(geometry) > _FEW_VIEWS:
+    if signal_to_noise > _FAINT and (are_few(geometry) if few_views is None else few_views):
         table = _FEW_VIEWS_FITS
     if learned:
         table = _BESIDE_A_NETWORK.get(table, table)

@@ -72,12 +72,11 @@ def reconstruct_stack(
         if team.leads():
             run.load(path)
     else:
+        if "weights" in progress.chosen:
+            _members(run, "what is to be repeated", "make the whole again")
         _begin(run, stop, say, on_progress)
         run.save(path)
-    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, bool(progress.chosen.get("learned")))
-    estimates = sum(len(member.looks) for member in members) + NUM_LEARNED * bool(progress.chosen.get("learned"))
-    if estimates != len(progress.chosen["weights"]):
-        raise InputError(f"{path} is of another version, whose stacks are of other fits: start again with --overwrite")
+    members = _members(run, str(path), "start again with --overwrite")
     parts = build_projectors(job.parts, job.plugins, factors(members), job.device)
     steps = [member.steps(num_rows) for member in members]
     all_steps = sum(steps)
@@ -103,6 +102,22 @@ def reconstruct_stack(
     final = progress.history[-1] if progress.history else {}
     planned = {"slab_rows": plan.slab_rows, "planned_memory_bytes": plan.total_bytes, **run.told}
     return Reconstruction(job.config, job.units, planned, all_steps, progress.seconds, final, error, False, progress.chosen)
+
+
+def _members(run: StackRun, source: str, remedy: str) -> list[Member]:
+    """Return the fits that the weights are of, which come from a source.
+
+    Raises
+    ------
+    InputError
+        If another version has made those, of other fits.
+    """
+    chosen, job = run.progress.chosen, run.job
+    learned = bool(chosen.get("learned"))
+    members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, learned, chosen.get("few_views"))
+    if sum(len(member.looks) for member in members) + NUM_LEARNED * learned != len(chosen["weights"]):
+        raise InputError(f"{source} is of another version, whose stacks are of other fits: {remedy}")
+    return members
 
 
 def _keep(run: StackRun, run_dir: Path) -> None:

@@ -8,7 +8,7 @@ from wedge.errors import InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.checkpoint import Progress
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
-from wedge.fit.members import describe, find_weights, members_for, sample_bytes
+from wedge.fit.members import are_few, describe, find_weights, members_for, sample_bytes
 from wedge.fit.memory import FIRST_USE_BYTES, PARAMETER_COPIES
 from wedge.fit.radial import filter_bytes
 from wedge.fit.sample import busiest_rows, rows_of
@@ -70,7 +70,8 @@ def choose_weights(
         raise nothing_kept(stop.reason)
     release_unused()
     best = describe(members, stack.base)
-    progress.chosen |= {"fits": len(members), "learned": learned is not None, "held_out_error": stack.error}
+    progress.chosen |= {"fits": len(members), "few_views": are_few(job.tilts.geometry), "learned": learned is not None}
+    progress.chosen["held_out_error"] = stack.error
     progress.chosen |= {"best": best | {"held_out_error": stack.base_error}}
     progress.chosen |= {"weights": stack.weights.tolist(), "base": stack.base}
     if stack.believed is not None and stack.rest is not None:
