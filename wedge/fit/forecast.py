@@ -217,7 +217,10 @@ def _of_learned_estimates(job: Job) -> tuple[dict[str, float], int]:
         seconds, memory, _ = restore_costs(job)
     except (InputError, DeviceError):
         return {}, 0
-    return seconds | {"restoring": NUM_LEARNED * seconds["restoring"]}, memory
+    # Of the rows that the weights are found on, too.
+    num_rows = job.tilts.geometry.volume_shape[1]
+    times = NUM_LEARNED * (1 + min(STACK_ROWS, num_rows) / num_rows)
+    return seconds | {"restoring": times * seconds["restoring"]}, memory
 
 
 def _of_adaptive(job: Job, strengths_tried: int) -> Forecast:
