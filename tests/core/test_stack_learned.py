@@ -4,13 +4,14 @@ import math
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from wedge.data import TiltSeries
-from wedge.errors import StoppedError
+from wedge.errors import InputError, StoppedError
 from wedge.fit import members, stack_run
 from wedge.fit.begin import begin
 from wedge.fit.checkpoint import CHECKPOINT_NAME
@@ -231,6 +232,27 @@ def test_what_is_made_with_known_weights_learns_of_its_own_views(noisy, whole) -
     # All views are learned from, without those that judged before.
     assert not np.array_equal(again, found)
     assert np.corrcoef(again.ravel(), found.ravel())[0, 1] > 0.97
+
+
+def test_known_weights_of_other_fits_are_refused_before_anything_is_learned(noisy, whole, tmp_path) -> None:
+    """As a version leaves them in a half's record whose stacks are of others."""
+    _, told, folder = whole
+    write_settled(folder, told)
+    settled, said = read_settled(folder), []
+    settled.chosen["weights"].pop()
+    with pytest.raises(InputError, match="what is to be repeated is of another version"):
+        run(noisy, tmp_path / "run", settled=settled, say=said.append)
+    assert not any("learns" in line for line in said)
+
+
+def test_known_weights_are_of_the_fits_of_the_whole_however_few_views_a_half_has(noisy) -> None:
+    job = begun(noisy)
+    half = SimpleNamespace(config=job.config, tilts=noisy, chosen={"signal_to_noise": 4.0})
+    for few in (False, True):
+        expected = members.members_for(job.config, 4.0, noisy.geometry, few_views=few)
+        weights = [[0.0]] * sum(len(member.looks) for member in expected)
+        progress = SimpleNamespace(chosen={"few_views": few, "learned": False, "weights": weights})
+        assert stack_run._members(SimpleNamespace(job=half, progress=progress), "", "") == expected
 
 
 def test_single_best_is_one_of_those_that_are_said_to_be(noisy) -> None:

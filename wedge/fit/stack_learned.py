@@ -29,7 +29,7 @@ NUM_LEARNED = 2
 
 @dataclass(frozen=True)
 class LearnedEstimates:
-    """Estimates in the units of a fit, without its margins.
+    """Estimates in the units of a fit.
 
     Parameters
     ----------
