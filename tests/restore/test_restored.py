@@ -112,10 +112,10 @@ def test_offset_stays(halves: list[torch.Tensor]) -> None:
 def test_a_constant_that_the_network_adds_is_taken_away(halves: list[torch.Tensor], cautious: bool) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
     learning = Learning(pair, ANGLES, QUICK, 0, False)
-    found = Restoration.of(learning, pair, ANGLES, cautious).rows(of(halves), 0, SHAPE[0])
+    found = Restoration.of(learning, pair, ANGLES, cautious=cautious).rows(of(halves), 0, SHAPE[0])
     with torch.no_grad():
         learning.network.last.bias += 2.0
-    again = Restoration.of(learning, pair, ANGLES, cautious).rows(of(halves), 0, SHAPE[0])
+    again = Restoration.of(learning, pair, ANGLES, cautious=cautious).rows(of(halves), 0, SHAPE[0])
     assert torch.allclose(again, found, atol=1e-4 * float(found.std()))
 
 

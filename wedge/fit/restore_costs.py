@@ -35,10 +35,11 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
         learning.step()
         step = seconds_of(learning.step, job.device, _STEPS)
         refill = 2 * seconds_of(partial(applied, learning.network, pair.filtered[0]), job.device, 1)
-        restoration = Restoration.of(learning, pair, angles)
+        restoration = Restoration.of(learning, pair, angles, amplified=True)
         some = range(min(halves.shape[0], BLOCK_ROWS))
         block = seconds_of(lambda: restoration.rows(halves, some.start, some.stop), job.device, 1)
     # All but the first and the last block are wider, by a halo on either side.
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
-    seconds = {"learning": step * config.steps + refill * REFILLS, "restoring": block * len(blocks)}
+    # Once more both halves are restored, to be compared with one another.
+    seconds = {"learning": step * config.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
     return seconds, base + needed_bytes(halves.shape, len(rows), config.channels, job.device), {"steps": config.steps}

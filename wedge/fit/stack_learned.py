@@ -79,7 +79,7 @@ def learned_estimates(
             learning.step()
             job.observers.stage("learning from halves of the views", learning.done, steps)
         same_for_all(learning)
-        restorations = tuple(Restoration.of(learning, pair, angles, cautious) for cautious in (True, False))
+        restorations = tuple(Restoration.of(learning, pair, angles, cautious=cautious) for cautious in (True, False))
         del learning, pair
         if not judges:
             return LearnedEstimates(restorations, ())

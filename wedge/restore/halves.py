@@ -62,20 +62,20 @@ class Units:
 
     def filtered(self, half: torch.Tensor, which: int) -> torch.Tensor:
         """Return density ``(y, z, x)`` of one half in these units, less its noise, shell by shell."""
-        return _less_noise((half - self.means[which]) / self.scale, self.share)
+        return by_shell((half - self.means[which]) / self.scale, self.share)
 
     def filtered_mean(self, first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         """Return the mean of both halves in these units, filtered by a share: `share_of_mean`, or a half's, which leaves out more."""
-        return _less_noise(((first + second) / 2 - self.mean) / self.scale, share)
+        return by_shell(((first + second) / 2 - self.mean) / self.scale, share)
 
 
-def _less_noise(density: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Return density ``(y, z, x)`` of which each shell is multiplied by the share that is no noise."""
+def by_shell(density: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Return density ``(y, z, x)`` of which each shell is multiplied by a factor, ``(shell,)``."""
     padded = functional.pad(density[None, None], [PAD] * 6, mode="replicate")[0, 0]
     # Between the shells' middles, so that the filter has a short reach.
     place = (radius(padded.shape, density.device) / 0.5 * SHELLS - 0.5).clamp(0, SHELLS - 1)
     low = place.floor().long()
-    factor = torch.lerp(share[low], share[(low + 1).clamp_max(SHELLS - 1)], place - low)
+    factor = torch.lerp(factors[low], factors[(low + 1).clamp_max(SHELLS - 1)], place - low)
     made = torch.fft.irfftn(torch.fft.rfftn(padded) * factor, s=padded.shape)
     return made[tuple(slice(PAD, PAD + count) for count in density.shape)].contiguous()
 
@@ -103,7 +103,23 @@ class Pair:
 
     def filtered_mean(self, share: torch.Tensor) -> torch.Tensor:
         """Return the mean of both, filtered by a share, see `Units.filtered_mean`."""
-        return _less_noise((self.halves[0] + self.halves[1]) / 2, share)
+        return by_shell((self.halves[0] + self.halves[1]) / 2, share)
+
+    def common_power(self, density: torch.Tensor, which: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return what density ``(y, z, x)`` has in common with one half, by how much that varies by chance, and its own power.
+
+        Each is ``(shell,)``, of frequencies that views have measured; the second is a variance.
+        """
+        spectrum, other = (torch.fft.rfftn(each - each.mean()) for each in (density, self.halves[which]))
+        shells = shell_of(radius(density.shape, density.device))[self.measured]
+
+        def summed(power: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
+
+        own, count = spectrum.abs().square() / density.numel(), density.numel()
+        # Half of a product's power is in its real part.
+        chance = summed(own * other.abs().square() / count) / 2
+        return summed((spectrum * other.conj()).real) / count, chance, summed(own)
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from wedge.fit.config import RestoreConfig
-from wedge.restore.halves import PAD, Pair, Units, pair_of
+from wedge.restore.gain import gain_of
+from wedge.restore.halves import PAD, Pair, Units, by_shell, pair_of
 from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import slab_ranges
@@ -16,7 +17,7 @@ LEARNED_VOXELS = 2**25
 """Of the rows that a network learns from, at the most."""
 BLOCK_ROWS = 128
 """y-rows that are restored at once: always the same, so that the result does not depend on memory."""
-_HALO_ROWS = REACH + 24  # what the network and the filter look at
+_FILTER_ROWS = 24  # what a filter looks at
 _CANDIDATES = 16
 _COPIES = 20  # arrays of the learned rows that are held at once, spectra included
 
@@ -54,7 +55,7 @@ def rows_to_learn_from(halves: Halves, max_voxels: int = LEARNED_VOXELS) -> rang
 def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device) -> int:
     """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from."""
     total, num_z, num_x = shape
-    block = min(total, BLOCK_ROWS + 2 * _HALO_ROWS)
+    block = min(total, BLOCK_ROWS + 2 * (REACH + 2 * _FILTER_ROWS))
     learning = 4 * _COPIES * (rows + 2 * PAD) * num_z * num_x
     applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
     return max(learning, applying) + slab_bytes((block, num_z, num_x), channels, device)
@@ -79,6 +80,8 @@ class Restoration:
     ----------
     share
         ``(shell,)`` of the mean of both halves that the network is given.
+    gain
+        ``(shell,)`` that what it makes is multiplied by; None: by 1.
     """
 
     network: Restorer
@@ -86,9 +89,12 @@ class Restoration:
     turns: Sequence[tuple[int, ...]]
     offset: float
     share: torch.Tensor
+    gain: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], cautious: bool = False) -> "Restoration":
+    def of(
+        cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], *, cautious: bool = False, amplified: bool = False
+    ) -> "Restoration":
         """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again.
 
         Parameters
@@ -96,19 +102,30 @@ class Restoration:
         cautious
             Whether the network is given no more than of a half, where there was more noise: it makes less of what is faint, and more often
             the right thing of fine detail that it has to guess from the coarse.
+        amplified
+            Whether shells of which it makes too little are amplified, see `gain_of`.
         """
         share = pair.units.share if cautious else pair.units.share_of_mean
         offset = float(applied(learning.network, pair.filtered_mean(share)).mean())
-        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset, share)
+        gain = gain_of(learning.network, pair) if amplified else None
+        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset, share, gain)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
         """Return some rows ``(y, z, x)`` of the mean of both halves, restored: it shows more than either half that was learned from."""
-        low, high = max(0, y_start - _HALO_ROWS), min(halves.shape[0], y_stop + _HALO_ROWS)
-        # What the filter alone looks at is no work for the network.
-        first, last = max(0, y_start - REACH), min(halves.shape[0], y_stop + REACH)
-        filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[first - low : last - low]
-        made = applied_all_round(self.network, filtered, self.turns)
-        return (made[y_start - first : y_stop - first] - self.offset) * self.units.scale + self.units.mean
+        total = halves.shape[0]
+
+        def around(first: int, last: int, rows: int) -> tuple[int, int]:
+            return max(0, first - rows), min(total, last + rows)
+
+        # What the filters alone look at is no work for the network.
+        kept = around(y_start, y_stop, 0 if self.gain is None else _FILTER_ROWS)
+        seen = around(*kept, REACH)
+        low, high = around(*seen, _FILTER_ROWS)
+        filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[seen[0] - low : seen[1] - low]
+        made = applied_all_round(self.network, filtered, self.turns)[kept[0] - seen[0] : kept[1] - seen[0]]
+        if self.gain is not None:
+            made = by_shell(made, self.gain)
+        return (made[y_start - kept[0] : y_stop - kept[0]] - self.offset) * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
@@ -130,7 +147,7 @@ def learn(
     learning = Learning(pair, tilt_angles_deg, config, seed, half_precision)
     for _ in range(config.steps):
         on_step(learning.step())
-    return Restoration.of(learning, pair, tilt_angles_deg)
+    return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
 
 
 def voxels_within(shape: Sequence[int], channels: int, free_bytes: int, device: torch.device) -> int:
