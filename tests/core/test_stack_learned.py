@@ -20,8 +20,9 @@ from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
 from wedge.fit.restore_halves import halves_of_views
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
+from wedge.fit.sample import rows_of
 from wedge.fit.settings import resolve_plugins, validate
-from wedge.fit.stack import RingEquations, knots
+from wedge.fit.stack import RingEquations, Stack, knots
 from wedge.fit.stack_learned import NUM_LEARNED, add_learned, learned_estimates
 from wedge.fit.stack_sum import StackRun
 from wedge.fit.trials import views_to_judge_by
@@ -253,6 +254,21 @@ def test_known_weights_are_of_the_fits_of_the_whole_however_few_views_a_half_has
         weights = [[0.0]] * sum(len(member.looks) for member in expected)
         progress = SimpleNamespace(chosen={"few_views": few, "learned": False, "weights": weights})
         assert stack_run._members(SimpleNamespace(job=half, progress=progress), "", "") == expected
+
+
+def test_the_sum_leans_towards_what_was_learned_without_caution(noisy, monkeypatch) -> None:
+    """The last estimate; where nothing was learned, no sum leans."""
+    asked: list[int] = []
+    monkeypatch.setattr(Stack, "leaning_towards", lambda stack, estimate: (asked.append(estimate), stack)[1])
+    job = begun(noisy)
+    judges = views_to_judge_by(noisy.geometry.tilt_angles_deg)
+    further = learn(job, judges).judged
+    some = members.members_for(job.config, 1.0, job.tilts.geometry)[:1]
+    rows = rows_of(job.wide, range(5, 21))
+    for estimates, ratio in ((further, 0.5), (further, 1.0), (further, 2.9), (further, 9.0), ([], 0.5)):
+        found = {"further": estimates, "signal_to_noise": ratio}
+        members.find_weights(rows, job.plugins, some, job.units, CPU, job.limit, 0, lambda: True, **found)
+    assert asked == [len(some[0].looks) + 1] * 2, "where noise is strong, and where it is faint"
 
 
 def test_single_best_is_one_of_those_that_are_said_to_be(noisy) -> None:

@@ -8,7 +8,7 @@ from wedge.fit.config import FitConfig
 from wedge.fit.emptied import mean_around, share_filled
 from wedge.fit.members import are_few, describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
-from wedge.fit.stack import RingEquations, knots, spline_basis
+from wedge.fit.stack import RingEquations, Stack, knots, spline_basis
 from wedge.geometry import TiltGeometry
 
 CPU = torch.device("cpu")
@@ -118,6 +118,20 @@ def test_views_that_are_alike_everywhere_have_weights_too(rows):
     stack = RingEquations([share * measured for share in (0.5, 0.9, 0.9, 1.1)], measured).best()
     assert np.isfinite(stack.weights).all()
     assert stack.error <= stack.base_error == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_sum_leans_towards_one_estimate_but_for_what_is_coarse():
+    """By a quarter of the way, at all frequencies that are not the lowest; at zero it stays."""
+    random = np.random.default_rng(0)
+    weights = random.normal(size=(4, len(knots())))
+    stack = Stack(weights, 1, 2.0, 3.0)
+    leaning = stack.leaning_towards(2)
+    target = np.eye(4)[2][:, None]
+    beyond = knots() > 0.05
+    assert beyond.sum() > 20
+    assert np.allclose((weights - leaning.weights)[:, beyond], 0.25 * (weights - target)[:, beyond])
+    assert np.array_equal(leaning.weights[:, knots() <= 0], weights[:, knots() <= 0])
+    assert (leaning.base, leaning.error, leaning.base_error) == (1, 2.0, 3.0)
 
 
 def test_views_that_judge_took_no_part(views):

@@ -37,6 +37,7 @@ _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
+_RIGHT = (0.7, 3.0)  # signal to noise between which weights are right as views ask for them: below these tell little, above a few fits are left
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
 
 
@@ -212,7 +213,8 @@ def find_weights(
     on_member
         Told how many fits are done.
     further
-        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed.
+        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed,
+        and towards the last one the sum leans.
     signal_to_noise
         Of the views: what is positive is finished, and the estimates tell how much of that is believed. None: all of it.
     """
@@ -242,6 +244,8 @@ def find_weights(
         looked = np.sqrt(looked / looked.mean())
         estimates = [*found, *further]
         stack = RingEquations([each.prediction * looked for each in estimates], measured * looked).best(len(found))
+        if further and not (signal_to_noise is not None and _RIGHT[0] < signal_to_noise < _RIGHT[1]):
+            stack = stack.leaning_towards(len(estimates) - 1)
         if signal_to_noise is None or not normalization.positive:
             return stack
         radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)
