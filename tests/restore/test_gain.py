@@ -81,8 +81,9 @@ def test_restored_rows_are_amplified_shell_by_shell(volumes: list[torch.Tensor],
     found = amplified.rows(of(volumes), 0, SHAPE[0])
     mean = pair.units.mean
     assert torch.allclose(found - mean, by_shell(whole - mean, gain), atol=1e-4 * float(whole.std()))
-    power = [torch.zeros(SHELLS).index_add_(0, shell_of(radius(SHAPE, whole.device)).flatten(), torch.fft.rfftn(each - mean).abs().square().flatten())
-             for each in (whole, found)]  # fmt: skip
+    shells = shell_of(radius(SHAPE, whole.device)).flatten()
+    spectra = [torch.fft.rfftn(each - mean).abs().square().flatten() for each in (whole, found)]
+    power = [torch.zeros(SHELLS).index_add_(0, shells, each) for each in spectra]
     assert torch.allclose((power[1] / power[0]).sqrt()[2:20], gain[2:20], atol=0.04)
     some = amplified.rows(of(volumes), 8, 20)
     assert float((some - found[8:20]).std()) < 0.02 * float(found.std()), "rows come out alike wherever a block ends"

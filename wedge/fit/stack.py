@@ -6,8 +6,8 @@ estimate, so that it adds to the error the same for all weights. Weights may be 
 cannot decide stays at the best single estimate, or at one from elsewhere if that does better. How far a weight may go is counted in what it
 adds: an estimate that is weak at a frequency, as strong smoothing makes it, may be multiplied by much.
 
-Weights that few views ask for are partly of those views' noise, and of how a projector sees voxels. So a sum leans towards the estimate that
-is best by itself beyond the coarsest detail, what a network has learned, a little further than views ask for.
+Weights that few views ask for are partly of those views' noise, and of how a projector sees voxels. So a sum leans towards the estimate
+that is best by itself beyond the coarsest detail, what a network has learned, a little further than views ask for.
 
 References
 ----------
