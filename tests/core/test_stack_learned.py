@@ -265,7 +265,7 @@ def test_the_sum_leans_towards_what_was_learned_without_caution(noisy, monkeypat
     further = learn(job, judges).judged
     some = members.members_for(job.config, 1.0, job.tilts.geometry)[:1]
     rows = rows_of(job.wide, range(5, 21))
-    for estimates, ratio in ((further, 0.5), (further, 1.0), (further, 2.9), (further, 9.0), ([], 0.5)):
+    for estimates, ratio in ((further, 0.5), (further, 1.0), (further, 7.9), (further, 9.0), ([], 0.5)):
         found = {"further": estimates, "signal_to_noise": ratio}
         members.find_weights(rows, job.plugins, some, job.units, CPU, job.limit, 0, lambda: True, **found)
     assert asked == [len(some[0].looks) + 1] * 2, "where noise is strong, and where it is faint"

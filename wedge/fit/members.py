@@ -37,7 +37,7 @@ _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
-_RIGHT = (0.7, 3.0)  # signal to noise between which weights are right as they are: below, views tell little, above, fits are few
+_RIGHT = (0.7, 8.0)  # signal to noise between which weights are right as they are: below, views tell little, above, fits are few
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
 
 
