@@ -16,8 +16,7 @@ from wedge.fit.adaptive import smoothed
 from wedge.fit.adaptive_run import AdaptiveRun
 from wedge.fit.begin import begin
 from wedge.fit.checkpoint import CHECKPOINT_NAME
-from wedge.fit.config import FitConfig, RestoreConfig
-from wedge.fit.job import Job
+from wedge.fit.config import FitConfig
 from wedge.fit.known import COARSE_VOXELS, KnownDensity
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Plugins, reconstruct
@@ -122,20 +121,6 @@ def test_the_method_is_taken_for_density_of_both_signs_that_something_can_be_lea
     assert kind(first) == "adaptive"
     assert kind(first, second) == "restore", "halves of the frames need not be halved"
     assert kind(replace(noisy(views, 2), geometry=GEOMETRY.with_volume((15, 40, 32)))) == "adaptive"
-
-
-def test_in_strong_noise_the_network_takes_twice_the_steps_and_no_more_when_repeated(views) -> None:
-    def begun(config: FitConfig) -> Job:
-        return begin(noisy(views, 0.1), None, plugins(), config, CPU, None)
-
-    ratio = begun(configured()).chosen["signal_to_noise"]
-    assert ratio < 1
-    for below, steps in ((1.01 * ratio, 40), (0.99 * ratio, 20), (0.0, 20)):
-        settled = begun(configured(restore={"steps": 20, "doubled_below": below})).config
-        assert settled.restore.steps == steps
-        again = FitConfig.model_validate(settled.model_dump())
-        assert begun(again).config.restore.steps == steps
-    assert (RestoreConfig().in_noise(0.07).steps, RestoreConfig().in_noise(0.09).steps) == (600, 300)
 
 
 def test_halves_with_nothing_in_common_teach_nothing(tmp_path, monkeypatch) -> None:

@@ -58,7 +58,7 @@ def of(volumes: list[torch.Tensor]) -> Halves:
 
 def restored(volumes: list[torch.Tensor], config: RestoreConfig, seed: int = 0, half_precision: bool = False) -> torch.Tensor:
     halves = of(volumes)
-    made = learn(halves, range(SHAPE[0]), ANGLES, config, seed, half_precision)
+    made = learn(pair_of(*volumes, ANGLES), ANGLES, config, seed, half_precision)
     return torch.cat([density for _, density in made.blocks(halves)])
 
 
@@ -127,9 +127,34 @@ def test_half_precision_changes_little(halves: list[torch.Tensor]) -> None:
 
 def test_losses_are_in_units_of_the_noise(halves: list[torch.Tensor]) -> None:
     told: list[float] = []
-    learn(of(halves), range(SHAPE[0]), ANGLES, QUICK, 0, False, lambda loss: told.append(float(loss)))
+    learn(pair_of(*halves, ANGLES), ANGLES, QUICK, 0, False, lambda loss: told.append(float(loss)))
     assert len(told) == QUICK.steps
     assert all(0.5 < loss < 10 for loss in told), "which is what a perfect network leaves"
+
+
+def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_steps(rods: torch.Tensor) -> None:
+    def begun(noise: float, **changes: float) -> tuple[float, Learning]:
+        noises = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+        pair = pair_of(rods + noise * noises[0], rods + noise * noises[1], ANGLES)
+        return pair.units.common, Learning(pair, ANGLES, QUICK.model_copy(update=changes), 0, False)
+
+    much, little = (begun(noise)[0] for noise in (0.1, 0.5))
+    assert 0.9 < much < 1
+    assert 0.5 < little < 0.8
+    for below, times in ((0.0, 1), (0.99 * little, 1), (1.01 * little, 2)):
+        assert begun(0.5, doubled_below=below)[1].steps == times * QUICK.steps
+        assert begun(0.1, doubled_below=below)[1].steps == QUICK.steps
+    assert [RestoreConfig().steps_for(common) for common in (0.24, 0.26)] == [600, 300]
+    # It learns to the end of them: only there has the rate fallen to next to nothing.
+    longer = begun(0.5, steps=40, doubled_below=1.0)[1]
+    moved, before = [], torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
+    while longer.done < longer.steps:
+        longer.step()
+        now = torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
+        moved.append(float((now - before).norm()))
+        before = now
+    assert len(moved) == 80
+    assert moved[-1] < 0.2 * max(moved) < 0.5 * moved[39]
 
 
 def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor]) -> None:
@@ -155,7 +180,7 @@ def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tenso
 def test_blocks_leave_no_seam(halves: list[torch.Tensor]) -> None:
     """The filter reaches further than its halo, by little."""
     tall = [torch.cat([half] * 6) for half in halves]
-    made = learn(of(halves), range(SHAPE[0]), ANGLES, QUICK, 0, False)
+    made = learn(pair_of(*halves, ANGLES), ANGLES, QUICK, 0, False)
     whole = made.rows(of(tall), 0, 192)
     parts = torch.cat([density for _, density in made.blocks(of(tall))])
     apart = (parts - whole).abs().amax((1, 2)) / whole.std()

@@ -23,7 +23,9 @@ def command(
     first: Annotated[Path, typer.Argument(metavar="FIRST", help="One half: a volume from half of the frames, or of the views.")],
     second: Annotated[Path, typer.Argument(metavar="SECOND", help="The other half, with noise of its own.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Volume to write, .zarr or .mrc/.rec.")],
-    steps: Annotated[int, typer.Option("--steps", min=1, metavar="N", help="Steps that the network learns in.")] = 300,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, metavar="N", help="Steps that the network learns in; 300, or in strong noise 600.")
+    ] = None,
     cube: Annotated[int, typer.Option("--cube", min=16, metavar="VOXELS", help="Edge of what it sees at once: about two particles.")] = 40,
     channels: Annotated[int, typer.Option("--channels", min=1, max=256, metavar="N", help="Features of its finest layer.")] = 12,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of all random draws.")] = 0,
@@ -48,7 +50,7 @@ def command(
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock, cost_of
     from wedge.restore.network import half_precision_pays
-    from wedge.restore.run import Halves, learn, rows_to_learn_from
+    from wedge.restore.run import Halves, learn, pair_on, rows_to_learn_from
     from wedge.restore.training import cube_size
 
     clock = RunClock()
@@ -60,7 +62,9 @@ def command(
     shape, voxel = check_alike(volumes)
     angles = _angles(volumes, tilt_range)
     target = resolve_device(device)
-    config = RestoreConfig(steps=steps, cube=cube, channels=channels)
+    config = RestoreConfig(cube=cube, channels=channels)
+    if steps is not None:
+        config = config.model_copy(update={"steps": steps, "doubled_below": 0.0})
     size = cube_size(cube, shape)
     if size < cube:
         say(f"cubes of {size} voxels: the volume's shortest side holds no larger ones")
@@ -75,12 +79,15 @@ def command(
         say(f"learning from rows {rows.start} to {rows.stop - 1} of {shape[1]}")
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
-        half = half_precision_pays(target)
+        half, pair = half_precision_pays(target), pair_on(halves, rows, angles)
+        steps = config.steps_for(pair.units.common)
         with progress("learning", steps) as advance:
-            made = learn(halves, rows, angles, config, seed, half, lambda loss: advance(1, f"loss {float(loss):.4g}"))
+            made = learn(pair, angles, config, seed, half, lambda loss: advance(1, f"loss {float(loss):.4g}"))
+        del pair
         for block, density in made.blocks(halves):
             writer.write_rows(block.start, density.cpu())
-        settings = config.model_dump(include={"steps", "channels", "batch", "learning_rate"}) | {
+        settings = config.model_dump(include={"channels", "batch", "learning_rate"}) | {
+            "steps": steps,
             "cube": size,
             "seed": seed,
             "precision": "bfloat16" if half else "float32",

@@ -82,9 +82,6 @@ def begin(
         say(f"the specimen goes on beyond the volume: the field is {job.margin} voxels wider on either side in x (--margin)")
     if saved is None:
         job.config = job.config.model_copy(update={"method": _kind(job, say)})
-        if "signal_to_noise" in job.chosen:
-            restore = job.config.restore.in_noise(float(job.chosen["signal_to_noise"]))
-            job.config = job.config.model_copy(update={"restore": restore})
     return job
 
 

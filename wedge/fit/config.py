@@ -74,13 +74,13 @@ class AdaptiveConfig(_Frozen):
 class RestoreConfig(_Frozen):
     """What halves of a specimen teach a network, see `wedge.restore`, and what the views add to it.
 
-    ``cube`` is the edge in voxels of what the network sees at once: about two particles. Where the signal to noise in the views is below
-    ``doubled_below`` the network takes twice the ``steps``, for each of them tells it less. ``strength``, ``rounds``, ``iterations`` and
-    ``floor`` are those of the adaptive field of what the views show and the network does not, see `AdaptiveConfig`.
+    ``cube`` is the edge in voxels of what the network sees at once: about two particles. Where halves share less than ``doubled_below`` of
+    their power the network takes twice the ``steps``, for each tells it less. ``strength``, ``rounds``, ``iterations`` and ``floor``
+    are those of the adaptive field of what the views show and the network does not, see `AdaptiveConfig`.
     """
 
     steps: int = Field(default=300, ge=1, le=10**6)
-    doubled_below: float = Field(default=0.08, ge=0, description="signal to noise in the views; 0: never")
+    doubled_below: float = Field(default=0.25, ge=0, le=1, description="mean over shells, see `wedge.restore.halves.Units`; 0: never")
     cube: int = Field(default=40, ge=16, le=256)
     channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")
     batch: int = Field(default=2, ge=1, le=1024, description="cubes of a step")
@@ -90,10 +90,9 @@ class RestoreConfig(_Frozen):
     iterations: int = Field(default=30, ge=1, le=1000)
     floor: float = Field(default=0.3, ge=0, le=1)
 
-    def in_noise(self, signal_to_noise: float) -> "RestoreConfig":
-        """Return the configuration for views with a signal to noise."""
-        steps = self.steps * (2 if signal_to_noise < self.doubled_below else 1)
-        return self.model_copy(update={"steps": steps, "doubled_below": 0.0})
+    def steps_for(self, common: float) -> int:
+        """Return the steps of a network for halves that share so much of their power."""
+        return self.steps * (2 if common < self.doubled_below else 1)
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
         """Return the adaptive field of what the network leaves, in all else like another one."""

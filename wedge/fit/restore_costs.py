@@ -41,5 +41,5 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     # All but the first and the last block are wider, by a halo on either side.
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
     # Once more both halves are restored, to be compared with one another.
-    seconds = {"learning": step * config.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
-    return seconds, base + needed_bytes(halves.shape, len(rows), config.channels, job.device), {"steps": config.steps}
+    seconds = {"learning": step * learning.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
+    return seconds, base + needed_bytes(halves.shape, len(rows), config.channels, job.device), {"steps": learning.steps}

@@ -60,9 +60,9 @@ def reconstruct_restored(
         If the network diverged.
     """
     refuse_unlearnable(job)
-    config, num_rows = job.config.restore, job.tilts.geometry.volume_shape[1]
+    num_rows = job.tilts.geometry.volume_shape[1]
     progress = saved or Progress(0, job.units, settled=job.config.model_dump(mode="json"), chosen=dict(job.chosen))
-    started, before, total = time.monotonic(), progress.seconds, config.steps + num_rows
+    started, before = time.monotonic(), progress.seconds
     with ExitStack() as opened:
         halves, angles = halves_of_views(job, opened)
         rows = rows_to_learn_from(halves, voxels_to_learn_from(job, halves))
@@ -75,13 +75,14 @@ def reconstruct_restored(
             say(f"{error}: no network learns from them, the adaptive field alone is taken")
             alone = replace(job, config=job.config.model_copy(update={"method": "adaptive"}))
             return reconstruct_adaptive(alone, writer, run_dir, stop=stop, say=say, on_progress=on_progress)
+        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job))
+        steps, total = learning.steps, learning.steps + num_rows
         job.observers.start(job.run_info(run_dir, total, progress.step, job.config))
-        say(_what_is_learned(job, rows))
+        say(_what_is_learned(job, rows, steps))
 
         def show(step: int, loss: float) -> None:
             on_progress(step, total, loss)
 
-        learning = Learning(pair, angles, config, job.config.seed, in_half_precision(job))
         if saved is not None:
             learning.load(read_checkpoint(run_dir / CHECKPOINT_NAME, torch.device("cpu"))[1])
         if team.leads() and not stop_now:
@@ -91,36 +92,35 @@ def reconstruct_restored(
         # What it learned from would take room beside what comes next.
         del learning, pair
         if stop.reason is not None:
-            raise _stopped(stop.reason, run_dir, progress, config.steps)
+            raise _stopped(stop.reason, run_dir, progress, steps)
         read = opened.enter_context(_restored_rows(job, restoration, halves, run_dir, stop))
         projector = job.plugins.projector.build(job.tilts.geometry, job.device)
         opened.callback(projector.close)
         known = KnownDensity(read, projector, job.margin, job.device)
 
         def solved(done: int, rows: int, loss: float) -> None:
-            on_progress(config.steps + done, total, loss)
+            on_progress(steps + done, total, loss)
 
-        found = reconstruct_adaptive(_beyond(job), writer, run_dir, stop=stop, say=say, on_progress=solved, known=known)
+        found = reconstruct_adaptive(_beyond(job, steps), writer, run_dir, stop=stop, say=say, on_progress=solved, known=known)
     told = {**found.plan, "learned_steps": progress.step}
     final = progress.history[-1] if progress.history else {}
     return replace(
         found, config=job.config.model_copy(update={"tune": ()}), plan=told, steps=progress.step, final=final,
-        fit_seconds=before + time.monotonic() - started, stopped_early=progress.step < config.steps,
+        fit_seconds=before + time.monotonic() - started, stopped_early=progress.step < steps,
     )  # fmt: skip
 
 
-def _what_is_learned(job: Job, rows: range) -> str:
+def _what_is_learned(job: Job, rows: range, steps: int) -> str:
     of = "both halves" if job.halves is not None else "every other view and the rest"
     num_rows = job.tilts.geometry.volume_shape[1]
     part = "" if len(rows) == num_rows else f", rows {rows.start} to {rows.stop - 1} of {num_rows}"
-    config = job.config.restore
-    return f"a network of {config.channels} channels learns from {of}{part}: {config.steps} steps, on {job.device}"
+    return f"a network of {job.config.restore.channels} channels learns from {of}{part}: {steps} steps, on {job.device}"
 
 
-def _beyond(job: Job) -> Job:
+def _beyond(job: Job, steps: int) -> Job:
     """Return the fit of what the network leaves."""
     adaptive = job.config.restore.beyond(job.config.adaptive)
-    return replace(job, config=job.config.model_copy(update={"adaptive": adaptive}), steps_before=job.config.restore.steps)
+    return replace(job, config=job.config.model_copy(update={"adaptive": adaptive}), steps_before=steps)
 
 
 def _stopped(reason: str, run_dir: Path, progress: Progress, steps: int) -> WedgeError:
@@ -141,7 +141,7 @@ def _learn(
     show: Callable[[int, float], None],
 ) -> None:
     """Learn until it is done or stopped, and keep what was learned."""
-    steps, before, began = job.config.restore.steps, progress.seconds, time.monotonic()
+    steps, before, began = learning.steps, progress.seconds, time.monotonic()
     kept = began
 
     def save() -> None:

@@ -71,13 +71,12 @@ def learned_estimates(
         except (InputError, DeviceError) as error:
             say(f"{error}: the stack does without a network")
             return None
-        steps = job.config.restore.steps
-        of = "every other view and the rest" if job.halves is None else "both halves"
-        say(f"a network of {job.config.restore.channels} channels learns from {of}: {steps} steps, on {job.device}")
         learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job))
-        while team.leads() and learning.done < steps and go_on():
+        of = "every other view and the rest" if job.halves is None else "both halves"
+        say(f"a network of {job.config.restore.channels} channels learns from {of}: {learning.steps} steps, on {job.device}")
+        while team.leads() and learning.done < learning.steps and go_on():
             learning.step()
-            job.observers.stage("learning from halves of the views", learning.done, steps)
+            job.observers.stage("learning from halves of the views", learning.done, learning.steps)
         same_for_all(learning)
         restorations = tuple(Restoration.of(learning, pair, angles, cautious=cautious) for cautious in (True, False))
         del learning, pair

@@ -1,5 +1,6 @@
 """Two half volumes as a network sees them: in common units, with what is known of their noise, and what was measured at all."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +60,11 @@ class Units:
     def share_of_mean(self) -> torch.Tensor:
         """``(shell,)`` part of the power of the mean of both halves that is no noise; a half's noise is independent of the other's."""
         return 2 * self.share / (1 + self.share)
+
+    @property
+    def common(self) -> float:
+        """Part of a half's power that the other one shares, the mean over shells from what is learned at all to a quarter of sampling."""
+        return float(self.share[math.ceil(2 * LOWEST * SHELLS) : SHELLS // 2].mean())
 
     def filtered(self, half: torch.Tensor, which: int) -> torch.Tensor:
         """Return density ``(y, z, x)`` of one half in these units, less its noise, shell by shell."""

@@ -134,18 +134,16 @@ class Restoration:
 
 
 def learn(
-    halves: Halves,
-    rows: range,
+    pair: Pair,
     tilt_angles_deg: Sequence[float],
     config: RestoreConfig,
     seed: int,
     half_precision: bool,
     on_step: Callable[[torch.Tensor], None] = lambda loss: None,
 ) -> Restoration:
-    """Learn from some rows; ``on_step`` hears each step's loss."""
-    pair = pair_on(halves, rows, tilt_angles_deg)
+    """Learn from some rows of two halves; ``on_step`` hears the loss of each step."""
     learning = Learning(pair, tilt_angles_deg, config, seed, half_precision)
-    for _ in range(config.steps):
+    while learning.done < learning.steps:
         on_step(learning.step())
     return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
 

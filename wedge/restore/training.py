@@ -59,6 +59,7 @@ class Learning:
     def __init__(self, pair: Pair, tilt_angles_deg: Sequence[float], config: RestoreConfig, seed: int, half_precision: bool) -> None:
         device = pair.halves[0].device
         self.done, self._pair, self._config = 0, pair, config
+        self.steps = config.steps_for(pair.units.common)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "restorer"))
             self.network = Restorer(config.channels, half_precision).to(device)
@@ -69,7 +70,7 @@ class Learning:
 
     def step(self) -> torch.Tensor:
         """Take one step and return its loss, in units of the noise."""
-        steps, batch = self._config.steps, self._config.batch
+        steps, batch = self.steps, self._config.batch
         indices = range(self.done * batch, (self.done + 1) * batch)
         loss = _loss(self.network, self._pair, self._given, self._cubes, self._weight, indices)
         self._optimizer.zero_grad()
