@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from wedge import formats
+from wedge.fit.config import RestoreConfig
+from wedge.restore.halves import Units
 
 SHAPE = (18, 20, 24)
 ANGLES = tuple(float(angle) for angle in range(-60, 61, 4))
@@ -44,6 +46,22 @@ def test_volume_keeps_what_is_known_and_how_it_was_made(wedge) -> None:
     assert np.isfinite(volume.array[:]).all()
     assert [Path(entry["path"]).name for entry in volume.provenance["inputs"]] == ["a.zarr", "b.zarr"]
     assert volume.provenance["config"]["steps"] == 4
+
+
+def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge, monkeypatch) -> None:
+    def steps(*words: str) -> int:
+        done = wedge("restore", "a.zarr", "b.zarr", "-o", "out.zarr", "--cube", "16", "--channels", "1", "--json", "--overwrite", *words)
+        assert done.code == 0, done.err
+        return json.loads(done.out)["steps"]
+
+    monkeypatch.setattr(Units, "common", 0.2)
+    assert steps("--steps", "2") == 2
+    asked = []
+    monkeypatch.setattr(
+        RestoreConfig, "steps_for", lambda config, common: (asked.append((config.steps, config.doubled_below, common)), 3)[1]
+    )
+    assert steps() == 3
+    assert set(asked) == {(300, 0.25, 0.2)}
 
 
 def test_files_that_do_not_know_their_angles_are_told_them(wedge) -> None:

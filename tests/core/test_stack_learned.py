@@ -127,6 +127,10 @@ def test_the_first_is_the_cautious_one(noisy) -> None:
     assert np.corrcoef(cautious.prediction.ravel(), bold.prediction.ravel())[0, 1] > 0.95
 
 
+def test_neither_is_amplified_for_the_weights_are(noisy) -> None:
+    assert [each.gain for each in learn(begun(noisy), []).restorations] == [None, None]
+
+
 def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
     job = begun(noisy)
     estimate = learn(job, [])

@@ -24,6 +24,7 @@ from wedge.fit.run_dir import prepare_run_dir
 from wedge.fit.settings import validate
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
+from wedge.restore.halves import SHELLS
 
 CPU = torch.device("cpu")
 SHAPE = (20, 40, 32)  # z, y, x
@@ -121,6 +122,16 @@ def test_the_method_is_taken_for_density_of_both_signs_that_something_can_be_lea
     assert kind(first) == "adaptive"
     assert kind(first, second) == "restore", "halves of the frames need not be halved"
     assert kind(replace(noisy(views, 2), geometry=GEOMETRY.with_volume((15, 40, 32)))) == "adaptive"
+
+
+def test_what_the_network_makes_is_amplified_and_the_field_takes_back_some_of_it(views, tmp_path, monkeypatch) -> None:
+    def found(gain: float, **changes: float) -> torch.Tensor:
+        monkeypatch.setattr("wedge.restore.run.gain_of", lambda network, pair: torch.full((SHELLS,), gain))
+        return run(tmp_path / "r", noisy(views, 2), configured(restore=QUICK["restore"] | changes))[0]
+
+    plain, amplified = (found(gain, strength=1e12) for gain in (1.0, 1.5))
+    assert torch.allclose(amplified - amplified.mean(), 1.5 * (plain - plain.mean()), atol=0.02 * float(plain.std()))
+    assert float((found(1.5) - found(1.0)).std()) < 0.9 * float((amplified - plain).std()), "views speak against it"
 
 
 def test_halves_with_nothing_in_common_teach_nothing(tmp_path, monkeypatch) -> None:
