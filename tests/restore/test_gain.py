@@ -1,5 +1,7 @@
 """Shells of which a network makes too little are amplified."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -40,6 +42,20 @@ def pair(volumes: list[torch.Tensor]) -> Pair:
 
 def of(volumes: list[torch.Tensor]) -> Halves:
     return Halves(SHAPE, lambda low, high: (volumes[0][low:high], volumes[1][low:high]))
+
+
+def test_what_noise_has_in_common_with_a_density_by_chance_varies_as_is_told(pair: Pair) -> None:
+    """Over draws of what it is compared with, in shells that have enough frequencies for it to be told of each draw."""
+    density = torch.randn(SHAPE, generator=torch.Generator().manual_seed(20))
+    common, chances = [], []
+    for seed in range(24):
+        half = torch.randn(SHAPE, generator=torch.Generator().manual_seed(30 + seed))
+        found, chance, _ = replace(pair, halves=(half, half)).common_power(density, 0)
+        common.append(found[8:20])
+        chances.append(chance[8:20])
+    # Half of the spectrum is looked at: its other half is the same.
+    ratio = torch.stack(common).square().mean(0) / torch.stack(chances).mean(0)
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.25)
 
 
 def test_a_network_that_makes_enough_is_left_as_it_is(pair: Pair) -> None:
@@ -86,4 +102,4 @@ def test_restored_rows_are_amplified_shell_by_shell(volumes: list[torch.Tensor],
     power = [torch.zeros(SHELLS).index_add_(0, shells, each) for each in spectra]
     assert torch.allclose((power[1] / power[0]).sqrt()[2:20], gain[2:20], atol=0.04)
     some = amplified.rows(of(volumes), 8, 20)
-    assert float((some - found[8:20]).std()) < 0.02 * float(found.std()), "rows come out alike wherever a block ends"
+    assert float((some - found[8:20]).std()) < 0.002 * float(found.std()), "rows come out alike wherever a block ends"
