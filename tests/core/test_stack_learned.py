@@ -260,10 +260,10 @@ def test_known_weights_are_of_the_fits_of_the_whole_however_few_views_a_half_has
         assert stack_run._members(SimpleNamespace(job=half, progress=progress), "", "") == expected
 
 
-def test_the_sum_leans_towards_what_was_learned_without_caution(noisy, monkeypatch) -> None:
-    """The last estimate; where nothing was learned, no sum leans."""
-    asked: list[int] = []
-    monkeypatch.setattr(Stack, "leaning_towards", lambda stack, estimate: (asked.append(estimate), stack)[1])
+def test_the_sum_leans_towards_what_was_learned(noisy, monkeypatch) -> None:
+    """The last estimate, and in fine detail the cautious one before it; where nothing was learned, no sum leans."""
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(Stack, "leaning_towards", lambda stack, *estimates: (asked.append(estimates), stack)[1])
     job = begun(noisy)
     judges = views_to_judge_by(noisy.geometry.tilt_angles_deg)
     further = learn(job, judges).judged
@@ -272,7 +272,8 @@ def test_the_sum_leans_towards_what_was_learned_without_caution(noisy, monkeypat
     for estimates, ratio in ((further, 0.5), (further, 1.0), (further, 7.9), (further, 9.0), ([], 0.5)):
         found = {"further": estimates, "signal_to_noise": ratio}
         members.find_weights(rows, job.plugins, some, job.units, CPU, job.limit, 0, lambda: True, **found)
-    assert asked == [len(some[0].looks) + 1] * 2, "where noise is strong, and where it is faint"
+    looks = len(some[0].looks)
+    assert asked == [(looks + 1, looks)] * 2, "where noise is strong, and where it is faint"
 
 
 def test_single_best_is_one_of_those_that_are_said_to_be(noisy) -> None:

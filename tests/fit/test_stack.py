@@ -120,18 +120,24 @@ def test_views_that_are_alike_everywhere_have_weights_too(rows):
     assert stack.error <= stack.base_error == pytest.approx(0.01, rel=1e-3)
 
 
-def test_a_sum_leans_towards_one_estimate_but_for_what_is_coarse():
+def test_a_sum_leans_towards_one_estimate_in_coarse_detail_and_towards_another_in_fine():
     """By a quarter of the way, at all frequencies that are not the lowest; at zero it stays."""
-    random = np.random.default_rng(0)
-    weights = random.normal(size=(4, len(knots())))
+    weights = np.random.default_rng(0).normal(size=(4, len(knots())))
     stack = Stack(weights, 1, 2.0, 3.0)
-    leaning = stack.leaning_towards(2)
-    target = np.eye(4)[2][:, None]
-    beyond = knots() > 0.05
-    assert beyond.sum() > 20
-    assert np.allclose((weights - leaning.weights)[:, beyond], 0.25 * (weights - target)[:, beyond])
+    leaning = stack.leaning_towards(2, 3)
+    moved = 4 * (weights - leaning.weights)
+    for target, low, high in ((2, 0.05, 0.2), (3, 0.3, 1.0)):
+        there = (knots() >= low) & (knots() <= high)
+        assert there.sum() > 3
+        assert np.allclose(moved[:, there], (weights - np.eye(4)[target][:, None])[:, there])
+    between = (knots() > 0.2) & (knots() < 0.3)
+    assert np.all((weights - moved)[2:, between] > 0.01)
+    assert np.allclose((weights - moved)[:, between].sum(axis=0), 1)
     assert np.array_equal(leaning.weights[:, knots() <= 0], weights[:, knots() <= 0])
     assert (leaning.base, leaning.error, leaning.base_error) == (1, 2.0, 3.0)
+    assert np.allclose(
+        4 * (weights - stack.leaning_towards(2, 2).weights)[:, knots() > 0.05], (weights - np.eye(4)[2][:, None])[:, knots() > 0.05]
+    )
 
 
 def test_views_that_judge_took_no_part(views):

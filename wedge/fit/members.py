@@ -213,8 +213,8 @@ def find_weights(
     on_member
         Told how many fits are done.
     further
-        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed,
-        and towards the last one the sum leans.
+        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed.
+        The sum leans towards it in fine detail, towards the last one else.
     signal_to_noise
         Of the views: what is positive is finished, and the estimates tell how much of that is believed. None: all of it.
     """
@@ -245,7 +245,7 @@ def find_weights(
         estimates = [*found, *further]
         stack = RingEquations([each.prediction * looked for each in estimates], measured * looked).best(len(found))
         if further and not (signal_to_noise is not None and _RIGHT[0] < signal_to_noise < _RIGHT[1]):
-            stack = stack.leaning_towards(len(estimates) - 1)
+            stack = stack.leaning_towards(len(estimates) - 1, len(found))
         if signal_to_noise is None or not normalization.positive:
             return stack
         radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)

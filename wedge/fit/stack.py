@@ -6,8 +6,8 @@ estimate, so that it adds to the error the same for all weights. Weights may be 
 cannot decide stays at the best single estimate, or at one from elsewhere if that does better. How far a weight may go is counted in what it
 adds: an estimate that is weak at a frequency, as strong smoothing makes it, may be multiplied by much.
 
-Weights that few views ask for are partly of those views' noise, and of how a projector sees voxels. So a sum leans towards the estimate
-that is best by itself beyond the coarsest detail, what a network has learned, a little further than views ask for.
+Weights that few views ask for are partly of those views' noise, and of how a projector sees voxels. So a sum leans towards the estimates
+that are best by themselves beyond the coarsest detail, what a network has learned, a little further than views ask for.
 
 References
 ----------
@@ -36,6 +36,7 @@ _ROUNDING = 1e-10  # power that single precision leaves, relative to that of the
 _WEAKEST, _STRONGEST = 1e-3, 1e3  # power of an estimate relative to the best one's, as far as it is told apart
 _LEANING = 0.25
 _LEANS_FROM = 0.05  # cycles per pixel; what is coarser views tell better than any network, and leaning begins at 0
+_FINE = (0.2, 0.3)  # cycles per pixel from which on detail begins to be fine, and is
 
 
 def knots() -> np.ndarray:
@@ -76,11 +77,16 @@ class Stack:
     rest: np.ndarray | None = None
     rest_of: int | None = None
 
-    def leaning_towards(self, estimate: int) -> "Stack":
-        """Return a stack whose sum is nearer to one of the estimates by a quarter of its distance, beyond the coarsest detail."""
+    def leaning_towards(self, coarse: int, fine: int) -> "Stack":
+        """Return a stack whose sum is nearer to two of the estimates, of coarse and of fine detail, by a quarter of its distance.
+
+        But for the coarsest.
+        """
         share = _LEANING * np.clip(knots() / _LEANS_FROM, 0, 1)
+        is_fine = np.clip((knots() - _FINE[0]) / (_FINE[1] - _FINE[0]), 0, 1)
         towards = np.zeros_like(self.weights)
-        towards[estimate] = 1.0
+        towards[coarse] = 1 - is_fine
+        towards[fine] += is_fine
         return replace(self, weights=(1 - share) * self.weights + share * towards)
 
 
