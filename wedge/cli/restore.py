@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import torch
 
     from wedge.data import Volume
-    from wedge.restore.run import Halves
+    from wedge.fit.config import RestoreConfig
+    from wedge.restore.halves import Pair
+    from wedge.restore.run import Halves, Restoration
 
 
 def command(
@@ -50,7 +52,7 @@ def command(
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock, cost_of
     from wedge.restore.network import half_precision_pays
-    from wedge.restore.run import Halves, learn, pair_on, rows_to_learn_from
+    from wedge.restore.run import Halves, pair_on, rows_to_learn_from
     from wedge.restore.training import cube_size
 
     clock = RunClock()
@@ -62,9 +64,8 @@ def command(
     shape, voxel = check_alike(volumes)
     angles = _angles(volumes, tilt_range)
     target = resolve_device(device)
-    config = RestoreConfig(cube=cube, channels=channels)
-    if steps is not None:
-        config = config.model_copy(update={"steps": steps, "doubled_below": 0.0})
+    asked = {} if steps is None else {"steps": steps, "doubled_below": 0.0}
+    config = RestoreConfig.model_validate({"cube": cube, "channels": channels, **asked})
     size = cube_size(cube, shape)
     if size < cube:
         say(f"cubes of {size} voxels: the volume's shortest side holds no larger ones")
@@ -79,22 +80,25 @@ def command(
         say(f"learning from rows {rows.start} to {rows.stop - 1} of {shape[1]}")
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
-        half, pair = half_precision_pays(target), pair_on(halves, rows, angles)
-        steps = config.steps_for(pair.units.common)
-        with progress("learning", steps) as advance:
-            made = learn(pair, angles, config, seed, half, lambda loss: advance(1, f"loss {float(loss):.4g}"))
-        del pair
+        half = half_precision_pays(target)
+        made, steps = _learned(pair_on(halves, rows, angles), angles, config, seed, half)
         for block, density in made.blocks(halves):
             writer.write_rows(block.start, density.cpu())
-        settings = config.model_dump(include={"channels", "batch", "learning_rate"}) | {
-            "steps": steps,
-            "cube": size,
-            "seed": seed,
-            "precision": "bfloat16" if half else "float32",
-        }
+        settings = config.model_dump(include={"channels", "batch", "learning_rate"})
+        settings |= {"steps": steps, "cube": size, "seed": seed, "precision": "bfloat16" if half else "float32"}
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
     emit({"output": output, **settings, **cost_of(record)}, as_json=json, text=str(output))
+
+
+def _learned(pair: Pair, angles: tuple[float, ...], config: RestoreConfig, seed: int, half_precision: bool) -> tuple[Restoration, int]:
+    """Return what is learned from two halves, and in how many steps."""
+    from wedge.restore.run import learn
+
+    steps = config.steps_for(pair.units.common)
+    with progress("learning", steps) as advance:
+        made = learn(pair, angles, config, seed, half_precision, lambda loss: advance(1, f"loss {float(loss):.4g}"))
+    return made, steps
 
 
 def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, max_memory: str | None) -> int:
