@@ -91,8 +91,8 @@ def test_what_next_to_nothing_is_made_of_is_amplified_within_bounds(pair: Pair) 
 def test_restored_rows_are_amplified_shell_by_shell(volumes: list[torch.Tensor], pair: Pair) -> None:
     torch.manual_seed(0)
     network, turns = Restorer(2), half_turns(ANGLES)
-    gain = torch.linspace(1.0, 1.6, SHELLS)
-    plain, amplified = (Restoration(network, pair.units, turns, 0.0, pair.units.share, each) for each in (None, gain))
+    gain = torch.linspace(1.2, 1.6, SHELLS)
+    plain, amplified = (Restoration(network, pair.units, turns, 0.5, pair.units.share, each) for each in (None, gain))
     whole = plain.rows(of(volumes), 0, SHAPE[0])
     found = amplified.rows(of(volumes), 0, SHAPE[0])
     mean = pair.units.mean

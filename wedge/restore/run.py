@@ -122,10 +122,10 @@ class Restoration:
         seen = around(*kept, REACH)
         low, high = around(*seen, _FILTER_ROWS)
         filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[seen[0] - low : seen[1] - low]
-        made = applied_all_round(self.network, filtered, self.turns)[kept[0] - seen[0] : kept[1] - seen[0]]
+        made = applied_all_round(self.network, filtered, self.turns)[kept[0] - seen[0] : kept[1] - seen[0]] - self.offset
         if self.gain is not None:
             made = by_shell(made, self.gain)
-        return (made[y_start - kept[0] : y_stop - kept[0]] - self.offset) * self.units.scale + self.units.mean
+        return made[y_start - kept[0] : y_stop - kept[0]] * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
