@@ -140,6 +140,21 @@ def test_a_sum_leans_towards_one_estimate_in_coarse_detail_and_towards_another_i
     )
 
 
+def test_a_sum_that_leans_has_the_error_that_it_has_then(views):
+    """Less where it leans towards what is right, more where towards what is wrong."""
+    random = np.random.default_rng(1)
+    near, wrong = (views + size * random.normal(size=views.shape) for size in (0.5, 5.0))
+    equations = RingEquations([near, wrong, views], views)
+    weights = np.zeros((3, len(knots())))
+    weights[0] = 1.0
+    stack = Stack(weights, 0, *[float(equations.errors()[0])] * 2)
+    right, other = equations.leaning(stack, 2, 2), equations.leaning(stack, 1, 1)
+    # A quarter of the way to no error at all.
+    assert right.error == pytest.approx(0.75**2 * stack.error, rel=0.03)
+    assert other.error > 3 * stack.error
+    assert right.base_error == stack.base_error
+
+
 def test_views_that_judge_took_no_part(views):
     random = np.random.default_rng(1)
     noise = random.normal(size=views.shape)

@@ -37,7 +37,7 @@ _PASSES = 0.5  # of the passes of a single fit
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
-_RIGHT = (0.7, 8.0)  # signal to noise between which weights are right as they are: below, views tell little, above, fits are few
+_LEANS_BELOW = 0.7  # signal to noise; above `_CLEAR` a sum leans too. Between, weights are right as views ask for them
 _LARGE_STEPS, _SMALL_STEPS = 2.5, 0.75  # of the learning rate
 
 
@@ -243,9 +243,10 @@ def find_weights(
         looked = judging_weights(fit.held_out[0].part.geometry, members[0].config.fitted_margin)
         looked = np.sqrt(looked / looked.mean())
         estimates = [*found, *further]
-        stack = RingEquations([each.prediction * looked for each in estimates], measured * looked).best(len(found))
-        if further and not (signal_to_noise is not None and _RIGHT[0] < signal_to_noise < _RIGHT[1]):
-            stack = stack.leaning_towards(len(estimates) - 1, len(found))
+        equations = RingEquations([each.prediction * looked for each in estimates], measured * looked)
+        stack = equations.best(len(found))
+        if further and (signal_to_noise is None or not _LEANS_BELOW < signal_to_noise < _CLEAR):
+            stack = equations.leaning(stack, len(estimates) - 1, len(found))
         if signal_to_noise is None or not normalization.positive:
             return stack
         radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)

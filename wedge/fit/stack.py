@@ -176,6 +176,12 @@ class RingEquations:
         near = np.maximum(near, 1e-12 * max(float(near.max()), 1e-30))
         return np.clip(near / near[:, [trusted]], _WEAKEST, _STRONGEST)
 
+    def leaning(self, stack: Stack, coarse: int, fine: int) -> Stack:
+        """Return a stack that leans, see `Stack.leaning_towards`, with the error that its sum has then."""
+        leaning, views = stack.leaning_towards(coarse, fine), range(self.num_views)
+        more = self.error(views, leaning.weights) - self.error(views, stack.weights)
+        return replace(leaning, error=stack.error + more)
+
     def error(self, views: Sequence[int], weights: np.ndarray) -> float:
         """Return the mean squared error per ray of the weighted sum on some views."""
         gram = self._grams[list(views)].sum(axis=0)
