@@ -1,6 +1,7 @@
 """``wedge restore`` from the command line."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +59,17 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
     assert steps("--steps", "2") == 2
     asked = []
     monkeypatch.setattr(
-        RestoreConfig, "steps_for", lambda config, common: (asked.append((config.steps, config.doubled_below, common)), 3)[1]
+        RestoreConfig,
+        "steps_for",
+        lambda config, common, voxels, ways=1: (asked.append((config.steps, config.doubled_below, config.small_voxels, common, voxels)), 3)[
+            1
+        ],
     )
     assert steps() == 3
-    assert set(asked) == {(300, 0.25, 0.2)}
+    assert set(asked) == {(300, 0.25, 2**19, 0.2, math.prod(SHAPE))}
+    asked.clear()
+    steps("--steps", "2")
+    assert set(asked) == {(2, 0.0, 0, 0.2, math.prod(SHAPE))}, "neither noise nor size ask for more"
 
 
 def test_files_that_do_not_know_their_angles_are_told_them(wedge) -> None:

@@ -26,8 +26,10 @@ from wedge.fit.stack import RingEquations, Stack, knots
 from wedge.fit.stack_learned import NUM_LEARNED, add_learned, learned_estimates
 from wedge.fit.stack_sum import StackRun
 from wedge.fit.trials import views_to_judge_by
+from wedge.formats.views import views_of
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
+from wedge.restore.training import Learning
 from wedge.spheres import chords, make_spheres
 
 CPU = torch.device("cpu")
@@ -68,9 +70,9 @@ class Memory:
         self.slices[y_start : y_start + len(block)] = np.asarray(block)
 
 
-def begun(tilts: TiltSeries, settings: dict | None = None) -> Job:
+def begun(tilts: TiltSeries, settings: dict | None = None, half: TiltSeries | None = None) -> Job:
     config, plugins = resolve_plugins(validate(SETTINGS | (settings or {})), Registry.load({"WEDGE_PLUGINS": ""}))
-    return begin(tilts, None, plugins, config, CPU, None)
+    return begin(tilts, half, plugins, config, CPU, None)
 
 
 def run(tilts: TiltSeries, run_dir: Path, settings: dict | None = None, **options) -> tuple[np.ndarray, Reconstruction]:
@@ -118,6 +120,38 @@ def test_views_that_judge_are_not_learned_from(noisy) -> None:
         assert np.corrcoef(prediction.ravel(), measured.ravel())[0, 1] > 0.7
         # What noise hides is left out of it.
         assert 0.8 < float((prediction * measured).sum() / (prediction**2).sum()) < 2
+
+
+def test_halves_of_the_frames_are_learned_from_in_turn_with_every_other_view_of_their_mean(noisy, monkeypatch) -> None:
+    """But for the views that judge; where views are few, or there is one stack, there is one way to halve it."""
+    learnings: list[Learning] = []
+
+    def kept(*given):
+        learnings.append(Learning(*given))
+        return learnings[-1]
+
+    monkeypatch.setattr("wedge.fit.stack_learned.Learning", kept)
+    noise = np.random.default_rng(7).normal(0, 0.5, noisy.array.shape).astype(np.float32)
+    first, second = (replace(noisy, array=noisy.array + sign * noise) for sign in (1, -1))
+    job, judges = begun(first, half=second), views_to_judge_by(noisy.geometry.tilt_angles_deg)
+    said: list[str] = []
+    learned_estimates(job, judges, range(5, 21), lambda: True, said.append)
+    assert any("learns from both halves and every other view of their mean: 80 steps" in line for line in said)
+    others = [view for view in range(41) if view not in judges]
+    both = [half for pair in learnings[0]._pairs for half in pair.halves]
+    expected = [(first, others), (second, others), (noisy, others[::2]), (noisy, others[1::2])]
+    for half, (series, views) in zip(both, expected, strict=True):
+        alone = replace(job, tilts=views_of(series, views), halves=None)
+        with ExitStack() as opened:
+            even, odd = halves_of_views(alone, opened)[0].read(0, SHAPE[1])
+        weight = len(views[::2]) / len(views)
+        fitting = (weight * even + (1 - weight) * odd).flatten()
+        assert np.corrcoef(half.flatten(), fitting)[0, 1] > 0.99
+    learn(begun(noisy), judges)
+    assert len(learnings[1]._pairs) == 1
+    few = [replace(half, array=half.array[::3], geometry=noisy.geometry.with_views(range(0, 41, 3))) for half in (first, second)]
+    learn(begun(few[0], half=few[1]), [])
+    assert len(learnings[2]._pairs) == 1
 
 
 def test_the_first_is_the_cautious_one(noisy) -> None:

@@ -1,5 +1,6 @@
 """A restored tomogram: nearer to the truth, seamless, and still what was measured."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -144,7 +145,7 @@ def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_st
     for below, times in ((0.0, 1), (0.99 * little, 1), (1.01 * little, 2)):
         assert begun(0.5, doubled_below=below)[1].steps == times * QUICK.steps
         assert begun(0.1, doubled_below=below)[1].steps == QUICK.steps
-    assert [RestoreConfig().steps_for(common) for common in (0.24, 0.26)] == [600, 300]
+    assert [RestoreConfig().steps_for(common, 2**19) for common in (0.24, 0.26)] == [600, 300]
     # It learns to the end of them: only there has the rate fallen to next to nothing.
     longer = begun(0.5, steps=40, doubled_below=1.0)[1]
     moved, before = [], torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
@@ -157,19 +158,61 @@ def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_st
     assert moved[-1] < 0.2 * max(moved) < 0.5 * moved[39]
 
 
-def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor]) -> None:
-    """Before and after the missing part was filled anew."""
-    config = RestoreConfig(steps=8, cube=16, channels=2)
+def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxels(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
-    through = Learning(pair, ANGLES, config, 0, False)
+    for small, times in ((0, 1), (2 * math.prod(SHAPE), 1), (math.prod(SHAPE) // 16, 4)):
+        assert Learning(pair, ANGLES, QUICK.model_copy(update={"small_voxels": small}), 0, False).steps == times * QUICK.steps
+    config = RestoreConfig()
+    assert [config.steps_for(0.5, voxels) for voxels in (1, 32 * 128 * 128, 64 * 256 * 256, 2**25)] == [300, 300, 849, 1200]
+    assert [config.steps_for(0.1, voxels) for voxels in (1, 2**20, 64 * 256 * 256)] == [600, 600, 849]
+    assert [config.steps_for(0.5, voxels, 2) for voxels in (1, 2**21, 2**25)] == [600, 1200, 2400]
+    assert [config.steps_for(0.1, voxels, 2) for voxels in (1, 2**21)] == [600, 1200], "strong noise asks for no more then"
+
+
+def test_of_halves_in_several_ways_it_learns_in_turn(halves: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many steps of each, with its own noise and its own missing part."""
+    noise = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)]
+    pairs = [pair_of(halves[0] + more * noise[0], halves[1] + more * noise[1], ANGLES) for more in (0.0, 0.2)]
+    seen = []
+
+    def spy(network, pair, given, cubes, weight, indices):
+        seen.append((pair, given, weight, indices))
+        return _loss(network, pair, given, cubes, weight, indices)
+
+    monkeypatch.setattr("wedge.restore.training._loss", spy)
+    both = Learning(pairs[0], ANGLES, QUICK, 0, False, pairs[1:])
+    assert both.steps == 2 * QUICK.steps
+    while both.done < both.steps:
+        both.step()
+    alone = Learning(pairs[1], ANGLES, QUICK, 0, False)
+    alone.step()
+    *learned, (_, _, weight_of_second, _) = seen
+    assert all(pair is pairs[step % 2] for step, (pair, *_) in enumerate(learned))
+    assert [list(indices) for *_, indices in learned] == [[2 * step, 2 * step + 1] for step in range(8)]
+    assert all(torch.equal(weight, weight_of_second) == bool(step % 2) for step, (_, _, weight, _) in enumerate(learned))
+    # Filled anew after every second step, each from what it was itself.
+    for step, (pair, given, *_) in enumerate(learned):
+        for half, filtered in zip(given, pair.filtered, strict=True):
+            assert torch.equal(half, filtered) == (step < 2)
+            measured = torch.fft.rfftn(half - filtered)[pair.measured].abs()
+            assert float(measured.max()) < 1e-3 * float(torch.fft.rfftn(filtered).abs().max())
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor], more: bool) -> None:
+    """Before and after the missing part was filled anew, of halves in one way and in two."""
+    config = RestoreConfig(steps=4 if more else 8, cube=16, channels=2)
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    others = [pair_of(halves[1].flip(0), halves[0].flip(0), ANGLES)] if more else []
+    through = Learning(pair, ANGLES, config, 0, False, others)
     states = {}
-    for _ in range(config.steps):
+    for _ in range(8):
         states[through.done] = through.state()
         last = through.step()
     for done in (1, 5):
-        other = Learning(pair, ANGLES, config, 0, False)
+        other = Learning(pair, ANGLES, config, 0, False, others)
         other.load(states[done])
-        while other.done < config.steps:
+        while other.done < other.steps:
             found = other.step()
         assert torch.equal(found, last)
         assert all(torch.equal(one, same) for one, same in zip(other.network.parameters(), through.network.parameters(), strict=True))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STEPS_PER_PASS = 8
+_MOST_STEPS = 4.0  # times those of a small volume: reached at eight million voxels
 
 
 class _Frozen(BaseModel):
@@ -74,13 +75,16 @@ class AdaptiveConfig(_Frozen):
 class RestoreConfig(_Frozen):
     """What halves of a specimen teach a network, see `wedge.restore`, and what the views add to it.
 
-    ``cube`` is the edge in voxels of what the network sees at once: about two particles. Where halves share less than ``doubled_below`` of
-    their power the network takes twice the ``steps``, for each tells it less. ``strength``, ``rounds``, ``iterations`` and ``floor``
-    are those of the adaptive field of what the views show and the network does not, see `AdaptiveConfig`.
+    ``cube`` is the edge in voxels of what the network sees at once: about two particles. Of more than ``small_voxels`` voxels the network
+    takes more ``steps``, in proportion to their square root, up to four times as many, for there is more to learn; of voxels halved in two
+    ways as many of each; and where halves share less than ``doubled_below`` of their power twice as many at the least, for each tells it
+    less. ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
+    not, see `AdaptiveConfig`.
     """
 
     steps: int = Field(default=300, ge=1, le=10**6)
     doubled_below: float = Field(default=0.25, ge=0, le=1, description="mean over shells, see `wedge.restore.halves.Units`; 0: never")
+    small_voxels: int = Field(default=2**19, ge=0, description="of the rows that are learned from; 0: no more steps for more of them")
     cube: int = Field(default=40, ge=16, le=256)
     channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")
     batch: int = Field(default=2, ge=1, le=1024, description="cubes of a step")
@@ -90,9 +94,10 @@ class RestoreConfig(_Frozen):
     iterations: int = Field(default=30, ge=1, le=1000)
     floor: float = Field(default=0.3, ge=0, le=1)
 
-    def steps_for(self, common: float) -> int:
-        """Return the steps of a network for halves that share so much of their power."""
-        return self.steps * (2 if common < self.doubled_below else 1)
+    def steps_for(self, common: float, voxels: int, ways: int = 1) -> int:
+        """Return the steps of a network for halves of so many voxels, halved in so many ways, that share so much of their power."""
+        more = min(_MOST_STEPS, math.sqrt(voxels / self.small_voxels)) if self.small_voxels else 1.0
+        return round(self.steps * max(ways * max(1.0, more), 2.0 if common < self.doubled_below else 1.0))
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
         """Return the adaptive field of what the network leaves, in all else like another one."""

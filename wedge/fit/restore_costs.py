@@ -6,9 +6,9 @@ from typing import Any
 
 from wedge.fit.calibrate import held_bytes, seconds_of
 from wedge.fit.job import Job
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, refuse_unlearnable, voxels_to_learn_from
+from wedge.fit.restore_halves import halves_of_views, in_half_precision, pairs_of_views, refuse_unlearnable, voxels_to_learn_from
 from wedge.restore.network import applied
-from wedge.restore.run import BLOCK_ROWS, Restoration, needed_bytes, pair_on, rows_to_learn_from
+from wedge.restore.run import BLOCK_ROWS, Restoration, needed_bytes, rows_to_learn_from
 from wedge.restore.training import REFILLS, Learning
 from wedge.slabs import slab_ranges
 
@@ -30,11 +30,11 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     with ExitStack() as opened:
         halves, angles = halves_of_views(job, opened)
         rows = rows_to_learn_from(halves, voxels_to_learn_from(job, halves))
-        pair = pair_on(halves, rows, angles)
-        learning = Learning(pair, angles, config, job.config.seed, in_half_precision(job))
+        pair, *others = pairs_of_views(job, halves, rows, angles)
+        learning = Learning(pair, angles, config, job.config.seed, in_half_precision(job), others)
         learning.step()
         step = seconds_of(learning.step, job.device, _STEPS)
-        refill = 2 * seconds_of(partial(applied, learning.network, pair.filtered[0]), job.device, 1)
+        refill = 2 * (1 + len(others)) * seconds_of(partial(applied, learning.network, pair.filtered[0]), job.device, 1)
         restoration = Restoration.of(learning, pair, angles, amplified=True)
         some = range(min(halves.shape[0], BLOCK_ROWS))
         block = seconds_of(lambda: restoration.rows(halves, some.start, some.stop), job.device, 1)
@@ -42,4 +42,5 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
     # Once more both halves are restored, to be compared with one another.
     seconds = {"learning": step * learning.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
-    return seconds, base + needed_bytes(halves.shape, len(rows), config.channels, job.device), {"steps": learning.steps}
+    needed = needed_bytes(halves.shape, len(rows), config.channels, job.device, 1 + len(others))
+    return seconds, base + needed, {"steps": learning.steps}

@@ -1,7 +1,9 @@
 """Two halves of a tilt series as volumes that a network can learn from: filtered backprojections, each with noise of its own."""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 import torch
 
@@ -12,8 +14,9 @@ from wedge.fit import team
 from wedge.fit.job import Job
 from wedge.formats.views import every_other, views_of
 from wedge.provenance import resident_bytes
+from wedge.restore.halves import Pair
 from wedge.restore.network import half_precision_pays
-from wedge.restore.run import Halves, needed_bytes, voxels_within
+from wedge.restore.run import Halves, needed_bytes, pair_on, voxels_within
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import read_sinograms, slab_ranges
 
@@ -23,6 +26,7 @@ ENOUGH_VIEWS = 16
 """Of both halves together: with fewer, what they have in common are the streaks of single views."""
 ENOUGH_VOXELS = 2**16
 """With fewer there are too few particles to learn from."""
+_WAYS = ("both halves", "every other view of their mean")
 
 
 def why_not_learned(job: Job) -> str | None:
@@ -90,6 +94,32 @@ def halves_of_views(job: Job, outputs: ExitStack) -> tuple[Halves, tuple[float, 
     return Halves((num_y, num_z, num_x), read), angles
 
 
+def ways_of_halving(job: Job) -> list[Job]:
+    """Return fits whose halves a network learns from in turn: as they were given, and every other view of their mean and the rest."""
+    enough = job.halves is not None and job.tilts.geometry.num_tilts >= ENOUGH_VIEWS
+    return [job, *([replace(job, halves=None)] if enough else [])]
+
+
+def what_is_halved(job: Job) -> str:
+    """Return in words what a network learns from."""
+    return "every other view and the rest" if job.halves is None else " and ".join(_WAYS[: len(ways_of_halving(job))])
+
+
+def pairs_of_views(job: Job, halves: Halves, rows: range, angles: Sequence[float]) -> list[Pair]:
+    """Return what a network learns from: some rows of halves, and of the same series halved otherwise, if there is another way.
+
+    Raises
+    ------
+    InputError
+        If the first have nothing in common, or are the same.
+    """
+    pairs = [pair_on(halves, rows, angles)]
+    for other in ways_of_halving(job)[1:]:
+        with ExitStack() as opened, suppress(InputError):
+            pairs.append(pair_on(halves_of_views(other, opened)[0], rows, angles))
+    return pairs
+
+
 def in_half_precision(job: Job) -> bool:
     """Return whether the network computes in bfloat16."""
     told = job.config.precision
@@ -104,11 +134,11 @@ def voxels_to_learn_from(job: Job, halves: Halves) -> int:
     DeviceError
         If memory does not suffice for any.
     """
-    channels = job.config.restore.channels
+    channels, pairs = job.config.restore.channels, len(ways_of_halving(job))
     free = job.limit - (resident_bytes() if job.device.type == "cpu" else 0)
-    found = team.least(voxels_within(halves.shape, channels, free, job.device), job.device)
+    found = team.least(voxels_within(halves.shape, channels, free, job.device, pairs), job.device)
     if not found:
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, job.device) + job.limit - free
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, job.device, pairs) + job.limit - free
         raise DeviceError(
             f"memory limit of {job.limit / 2**20:.0f} MiB is too small to restore slices of {halves.shape[1]} x {halves.shape[2]} voxels: "
             f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"

@@ -23,10 +23,18 @@ from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress, read_checkpoint, wri
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.known import KnownDensity
 from wedge.fit.loop import StopRequest
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, refuse_unlearnable, same_for_all, voxels_to_learn_from
+from wedge.fit.restore_halves import (
+    halves_of_views,
+    in_half_precision,
+    pairs_of_views,
+    refuse_unlearnable,
+    same_for_all,
+    voxels_to_learn_from,
+    what_is_halved,
+)
 from wedge.fit.run_dir import LOG_NAME
 from wedge.output import Writer
-from wedge.restore.run import BLOCK_ROWS, Halves, Restoration, pair_on, rows_to_learn_from
+from wedge.restore.run import BLOCK_ROWS, Halves, Restoration, rows_to_learn_from
 from wedge.restore.training import Learning
 from wedge.slabs import slab_ranges
 
@@ -67,7 +75,7 @@ def reconstruct_restored(
         halves, angles = halves_of_views(job, opened)
         rows = rows_to_learn_from(halves, voxels_to_learn_from(job, halves))
         try:
-            pair = pair_on(halves, rows, angles)
+            pair, *others = pairs_of_views(job, halves, rows, angles)
         except InputError as error:
             if "method" not in job.chosen:
                 raise
@@ -75,7 +83,7 @@ def reconstruct_restored(
             say(f"{error}: no network learns from them, the adaptive field alone is taken")
             alone = replace(job, config=job.config.model_copy(update={"method": "adaptive"}))
             return reconstruct_adaptive(alone, writer, run_dir, stop=stop, say=say, on_progress=on_progress)
-        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job))
+        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
         steps, total = learning.steps, learning.steps + num_rows
         job.observers.start(job.run_info(run_dir, total, progress.step, job.config))
         say(_what_is_learned(job, rows, steps))
@@ -90,7 +98,7 @@ def reconstruct_restored(
         same_for_all(learning)
         restoration = Restoration.of(learning, pair, angles, amplified=True)
         # What it learned from would take room beside what comes next.
-        del learning, pair
+        del learning, pair, others
         if stop.reason is not None:
             raise _stopped(stop.reason, run_dir, progress, steps)
         read = opened.enter_context(_restored_rows(job, restoration, halves, run_dir, stop))
@@ -111,10 +119,9 @@ def reconstruct_restored(
 
 
 def _what_is_learned(job: Job, rows: range, steps: int) -> str:
-    of = "both halves" if job.halves is not None else "every other view and the rest"
     num_rows = job.tilts.geometry.volume_shape[1]
     part = "" if len(rows) == num_rows else f", rows {rows.start} to {rows.stop - 1} of {num_rows}"
-    return f"a network of {job.config.restore.channels} channels learns from {of}{part}: {steps} steps, on {job.device}"
+    return f"a network of {job.config.restore.channels} channels learns from {what_is_halved(job)}{part}: {steps} steps, on {job.device}"
 
 
 def _beyond(job: Job, steps: int) -> Job:

@@ -18,9 +18,17 @@ from wedge.fit.halves import Halves as TiltHalves
 from wedge.fit.job import Job
 from wedge.fit.members import Estimate
 from wedge.fit.radial import RadialFilter
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, left_to_a_network, same_for_all, voxels_to_learn_from
+from wedge.fit.restore_halves import (
+    halves_of_views,
+    in_half_precision,
+    left_to_a_network,
+    pairs_of_views,
+    same_for_all,
+    voxels_to_learn_from,
+    what_is_halved,
+)
 from wedge.formats.views import views_of
-from wedge.restore.run import Restoration, pair_on, rows_to_learn_from
+from wedge.restore.run import Restoration, rows_to_learn_from
 from wedge.restore.training import Learning
 
 NUM_LEARNED = 2
@@ -67,19 +75,19 @@ def learned_estimates(
     with ExitStack() as opened:
         halves, angles = halves_of_views(kept, opened)
         try:
-            pair = pair_on(halves, rows_to_learn_from(halves, voxels_to_learn_from(job, halves)), angles)
+            pair, *others = pairs_of_views(kept, halves, rows_to_learn_from(halves, voxels_to_learn_from(job, halves)), angles)
         except (InputError, DeviceError) as error:
             say(f"{error}: the stack does without a network")
             return None
-        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job))
-        of = "every other view and the rest" if job.halves is None else "both halves"
-        say(f"a network of {job.config.restore.channels} channels learns from {of}: {learning.steps} steps, on {job.device}")
+        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
+        channels, of = job.config.restore.channels, what_is_halved(kept)
+        say(f"a network of {channels} channels learns from {of}: {learning.steps} steps, on {job.device}")
         while team.leads() and learning.done < learning.steps and go_on():
             learning.step()
             job.observers.stage("learning from halves of the views", learning.done, learning.steps)
         same_for_all(learning)
         restorations = tuple(Restoration.of(learning, pair, angles, cautious=cautious) for cautious in (True, False))
-        del learning, pair
+        del learning, pair, others
         if not judges:
             return LearnedEstimates(restorations, ())
         densities = [each.rows(halves, rows.start, rows.stop) / job.units.scale for each in restorations]

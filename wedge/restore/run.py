@@ -20,6 +20,7 @@ BLOCK_ROWS = 128
 _FILTER_ROWS = 24  # what a filter looks at
 _CANDIDATES = 16
 _COPIES = 20  # arrays of the learned rows that are held at once, spectra included
+_COPIES_MORE = 7  # for each further way in which they are halved
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,11 @@ def rows_to_learn_from(halves: Halves, max_voxels: int = LEARNED_VOXELS) -> rang
     return range(start, start + count)
 
 
-def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device) -> int:
-    """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from."""
+def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device, pairs: int = 1) -> int:
+    """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from, halved in so many ways."""
     total, num_z, num_x = shape
     block = min(total, BLOCK_ROWS + 2 * (REACH + 2 * _FILTER_ROWS))
-    learning = 4 * _COPIES * (rows + 2 * PAD) * num_z * num_x
+    learning = 4 * (_COPIES + _COPIES_MORE * (pairs - 1)) * (rows + 2 * PAD) * num_z * num_x
     applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
     return max(learning, applying) + slab_bytes((block, num_z, num_x), channels, device)
 
@@ -148,11 +149,11 @@ def learn(
     return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
 
 
-def voxels_within(shape: Sequence[int], channels: int, free_bytes: int, device: torch.device) -> int:
+def voxels_within(shape: Sequence[int], channels: int, free_bytes: int, device: torch.device, pairs: int = 1) -> int:
     """Return the voxels to learn from so that restoring a volume ``(y, z, x)`` fits into some memory; 0 where nothing does."""
     _, num_z, num_x = shape
     most = min(LEARNED_VOXELS, math.prod(shape))
-    while needed_bytes(shape, most // (num_z * num_x), channels, device) > free_bytes:
+    while needed_bytes(shape, most // (num_z * num_x), channels, device, pairs) > free_bytes:
         most //= 2
         if most < LEAST_CUBE * num_z * num_x:
             return 0

@@ -54,40 +54,51 @@ class Learning:
         Of the views that either half was made from.
     half_precision
         Whether the network computes in bfloat16.
+    others
+        The same rows halved in other ways, which the network learns from in turn with the first, as many steps of each.
     """
 
-    def __init__(self, pair: Pair, tilt_angles_deg: Sequence[float], config: RestoreConfig, seed: int, half_precision: bool) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        tilt_angles_deg: Sequence[float],
+        config: RestoreConfig,
+        seed: int,
+        half_precision: bool,
+        others: Sequence[Pair] = (),
+    ) -> None:
         device = pair.halves[0].device
-        self.done, self._pair, self._config = 0, pair, config
-        self.steps = config.steps_for(pair.units.common)
+        self.done, self._pairs, self._config = 0, (pair, *others), config
+        self.steps = config.steps_for(pair.units.common, pair.halves[0].numel(), len(self._pairs))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "restorer"))
             self.network = Restorer(config.channels, half_precision).to(device)
         self._cubes = Cubes(cube_size(config.cube, pair.halves[0].shape), tilt_angles_deg, seed, device)
-        self._weight = _weight(self._cubes.size, pair.units.noise.to(device))
+        self._weights = [_weight(self._cubes.size, each.units.noise.to(device)) for each in self._pairs]
         self._optimizer = Muon(self.network.parameters(), config.learning_rate)
-        self._given = pair.filtered
+        self._given = [each.filtered for each in self._pairs]
 
     def step(self) -> torch.Tensor:
         """Take one step and return its loss, in units of the noise."""
         steps, batch = self.steps, self._config.batch
-        indices = range(self.done * batch, (self.done + 1) * batch)
-        loss = _loss(self.network, self._pair, self._given, self._cubes, self._weight, indices)
+        indices, turn = range(self.done * batch, (self.done + 1) * batch), self.done % len(self._pairs)
+        loss = _loss(self.network, self._pairs[turn], self._given[turn], self._cubes, self._weights[turn], indices)
         self._optimizer.zero_grad()
         loss.backward()
         self._optimizer.step(_pace(self.done, steps))
         self.done += 1
         if self.done * REFILLS // steps > (self.done - 1) * REFILLS // steps and self.done < steps:
-            first, second = (_refilled(self.network, half, self._pair.measured) for half in self._pair.filtered)
-            self._given = first, second
+            for place, pair in enumerate(self._pairs):
+                first, second = (_refilled(self.network, half, pair.measured) for half in pair.filtered)
+                self._given[place] = first, second
         return loss.detach()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Return all that `load` needs to go on exactly, on the CPU."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"optimizer.{name}": value for name, value in self._optimizer.moments()}
-        if self._given is not self._pair.filtered:
-            tensors |= {f"given.{which}": half for which, half in enumerate(self._given)}
+        if self._given[0] is not self._pairs[0].filtered:
+            tensors |= {f"given.{which}": half for which, half in enumerate(half for given in self._given for half in given)}
         tensors["done"] = torch.tensor(self.done)
         # Copies: the next step changes parameters where they are.
         return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
@@ -100,14 +111,15 @@ class Learning:
         InputError
             If that was of another network or other halves.
         """
-        device = self._pair.halves[0].device
+        device = self._pairs[0].halves[0].device
         network, moments = (_of(kind, tensors) for kind in ("network.", "optimizer."))
         try:
             self.network.load_state_dict(network)
             self._optimizer.load(moments)
             self.done = int(tensors["done"])
             if "given.0" in tensors:
-                self._given = tensors["given.0"].to(device), tensors["given.1"].to(device)
+                given = [tensors[f"given.{which}"].to(device) for which in range(2 * len(self._pairs))]
+                self._given = list(zip(given[::2], given[1::2], strict=True))
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
             reason = str(error).splitlines()[0]
             told = f"what was learned is of other halves, another network or another version ({reason}): start again with --overwrite"
