@@ -10,9 +10,9 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError, StoppedError, UsageError
-from wedge.fit import build, members
+from wedge.fit import build, members, stack_finish
 from wedge.fit.begin import begin
-from wedge.fit.emptied import bright_density, emptied
+from wedge.fit.emptied import Emptying, bright_density, emptied
 from wedge.fit.halves import pair_halves
 from wedge.fit.loop import StopRequest
 from wedge.fit.memory import MemoryPlan
@@ -128,9 +128,10 @@ def test_nothing_stands_where_the_best_single_fit_is_empty(noisy, tmp_path, monk
     result = run(noisy, tmp_path / "run", STACK)[1]
     base = result.chosen["base"]
     assert base != 0
+    assert result.chosen["emptied"]["by"] == base, "there is no network"
     # Before, those of the rows that the weights are found on.
-    assert torch.equal(stacks[0].best, estimates[-36:][base])
-    stacks[0].best[:, 2:5] = 0
+    assert torch.equal(stacks[0].by, estimates[-36:][base])
+    stacks[0].by[:, 2:5] = 0
     found = finished(stacks[0], 0, SHAPE[1], 1.0)
     assert float(found[:, 3].abs().max()) == 0
     assert float(found[:, 4].abs().max()) > 0
@@ -263,7 +264,7 @@ def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, mo
         estimates.append((read(0, SHAPE[1]), weights))
         add(self, into, read, weights)
 
-    monkeypatch.setattr(members, "with_share", tell)
+    monkeypatch.setattr(stack_finish, "with_share", tell)
     monkeypatch.setattr(RadialFilter, "add", spy)
     monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), stacks.append(self))[0])
     found, result = run(noisy, tmp_path / "whole", settings)
@@ -276,8 +277,8 @@ def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, mo
     [density] = [density for density, weights in estimates if np.array_equal(weights, rest)]
     radial, expected = RadialFilter((SHAPE[0], SHAPE[1], SHAPE[2]), torch.device("cpu")), torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2])
     stack = stacks[0]
-    bright = bright_density(stack.best)
-    whole = emptied(stack.total, stack.best, 0, SHAPE[1], bright, result.chosen["signal_to_noise"])
+    bright, how = bright_density(stack.by), Emptying(**result.chosen["emptied"])
+    whole = emptied(stack.total, stack.by, 0, SHAPE[1], bright, result.chosen["signal_to_noise"], how)
     add(radial, expected, lambda low, high: whole[low:high], share)
     add(radial, expected, lambda low, high: density[low:high], rest)
     assert np.allclose(found, expected.numpy() * result.normalization.scale, atol=1e-5 * np.abs(found).max())

@@ -12,9 +12,10 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError, StoppedError
-from wedge.fit import members, stack_run
+from wedge.fit import members, stack_finish, stack_run
 from wedge.fit.begin import begin
 from wedge.fit.checkpoint import CHECKPOINT_NAME
+from wedge.fit.emptied import Emptying
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
@@ -181,7 +182,7 @@ def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:
     assert torch.allclose(as_it_is, expected, atol=1e-3 * float(expected.std()))
 
 
-def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -> None:
+def test_it_stands_where_the_sum_is_not_believed_and_tells_what_is_empty(noisy, tmp_path, monkeypatch) -> None:
     share, rest = np.linspace(0.9, 0.1, len(knots())), np.linspace(0.2, 0.7, len(knots()))
     told, runs, learned = [], [], []
     init, add = StackRun.__init__, stack_run.add_learned
@@ -190,7 +191,12 @@ def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -
         told.append(rest_of)
         return replace(stack, believed=share, rest=rest, rest_of=rest_of[0])
 
-    monkeypatch.setattr(members, "with_share", tell)
+    def by_the_last(total, sources, *views):
+        told.append(list(sources))
+        return Emptying(max(sources), 2.0, 0.9)
+
+    monkeypatch.setattr(stack_finish, "with_share", tell)
+    monkeypatch.setattr(stack_finish, "find_emptying", by_the_last)
     monkeypatch.setattr(StackRun, "__init__", lambda self, *args: (init(self, *args), runs.append(self))[0])
     weights = []
 
@@ -201,7 +207,9 @@ def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -
 
     monkeypatch.setattr(stack_run, "add_learned", add_and_tell)
     _, result = run(noisy, tmp_path / "run")
-    assert told == [(3 * result.chosen["fits"],)]
+    estimates = 3 * result.chosen["fits"] + NUM_LEARNED
+    assert told == [[result.chosen["base"], estimates - 1], (estimates - 2,)]
+    assert result.chosen["emptied"] == {"by": estimates - 1, "times": 2.0, "scale": 0.9}
     assert np.array_equal(weights, result.chosen["weights"][-NUM_LEARNED:])
     # The first is the cautious one.
     assert float(learned[0][1].share.sum()) < float(learned[1][1].share.sum())
@@ -209,6 +217,9 @@ def test_it_stands_where_the_sum_is_not_believed(noisy, tmp_path, monkeypatch) -
     add_learned(*learned[0], [(expected, rest)])
     assert float(expected.std()) > 0
     assert torch.equal(runs[0].rest, expected)
+    by = torch.zeros_like(expected)
+    add_learned(*learned[1], [(by, np.ones_like(rest))])
+    assert torch.equal(runs[0].by, by)
 
 
 def test_without_it_the_stack_is_as_it_was(noisy, whole, tmp_path) -> None:

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from wedge.fit.emptied import bright_density, share_filled
-from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import Stack, knots
-from wedge.fit.stack_believed import believed_share, faint, finished_sample, with_share
+from wedge.fit.stack_believed import believed_share, faint, with_share
 from wedge.fourier import is_missing
 from wedge.geometry import TiltGeometry
 
@@ -77,15 +75,3 @@ def test_the_sharpest_fit_is_faint_beside_the_sum_and_never_more_than_it_is():
     assert faint(4 * noise, noise) == pytest.approx(0.04)
     assert faint(1e9 * noise, noise) == 1
     assert faint(noise, torch.zeros_like(noise)) == 1
-
-
-def test_a_sample_is_finished_as_the_whole_is():
-    densities = [torch.randn(20, 10, 12, generator=torch.Generator().manual_seed(seed)).half() for seed in (0, 1)]
-    radial = RadialFilter((10, 20, 12), torch.device("cpu"))
-    stack = Stack(np.stack([np.full(len(knots()), 0.75), np.full(len(knots()), -0.25)]), 1, 1.0, 1.0)
-    total = 0.75 * densities[0].float() - 0.25 * densities[1].float()
-    best = densities[1].float()
-    expected = total.clamp_min(0) * share_filled(best, 0, 20, bright_density(best), 4.0)
-    found = finished_sample(densities, stack, radial, 4.0)
-    for one, other in zip(found, (total, expected, best), strict=True):
-        assert torch.allclose(one, other, atol=1e-4)

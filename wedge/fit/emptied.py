@@ -1,5 +1,12 @@
-"""Where a stack is emptied: nothing is negative, and what is nothing in the best single fit is noise in the sum."""
+"""Where a stack is emptied: nothing is negative, and what is nothing in the best single fit is noise in the sum.
 
+Or in what a network has learned; by which of the two and how thoroughly, views say that none of the estimates has seen.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 
 _EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
@@ -7,26 +14,82 @@ _EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
 _ALL_NOISE = 0.01  # signal to noise below which there is no difference; views that are alike everywhere have none
 
 
-def bright_density(best: torch.Tensor) -> float:
-    """Return the density of what is bright in the best single fit ``(y, z, x)``: the mean of density weighted by its square."""
+_TIMES = (1.0, 1.5, 2.0, 3.0)
+_SCALES = 0.8, 1.25
+
+
+@dataclass(frozen=True)
+class Emptying:
+    """How a sum is emptied.
+
+    Parameters
+    ----------
+    by
+        The estimate of a stack that tells what is empty.
+    times
+        Density below which that counts as empty, in units of what is usual at a signal to noise.
+    scale
+        What is left is multiplied by it: some of what was taken away was density.
+    """
+
+    by: int
+    times: float = 1.0
+    scale: float = 1.0
+
+
+def bright_density(by: torch.Tensor) -> float:
+    """Return the density of what is bright in a density ``(y, z, x)``: the mean weighted by its square."""
     squared = cubed = 0.0
-    for row in best:
+    for row in by:
         squared += float(row.square().sum(dtype=torch.float64))
         cubed += float((row.abs() * row.square()).sum(dtype=torch.float64))
     return cubed / squared if squared > 0 else 1.0
 
 
-def emptied(total: torch.Tensor, best: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float) -> torch.Tensor:
-    """Return rows ``y_start`` to ``y_stop`` of a sum ``(y, z, x)`` of positive density, emptied."""
-    return total[y_start:y_stop].clamp_min(0) * share_filled(best, y_start, y_stop, bright, signal_to_noise)
+def emptied(
+    total: torch.Tensor, by: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float, how: Emptying
+) -> torch.Tensor:
+    """Return rows ``y_start`` to ``y_stop`` of a sum ``(y, z, x)`` of positive density, emptied by another density."""
+    return total[y_start:y_stop].clamp_min(0) * (how.scale * share_filled(by, y_start, y_stop, bright, signal_to_noise, how.times))
 
 
-def share_filled(best: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float) -> torch.Tensor:
-    """Return how much of rows ``y_start`` to ``y_stop`` is kept, 0 to 1, by the mean of the best fit ``(y, z, x)`` around each voxel."""
-    share = min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * max(signal_to_noise, _ALL_NOISE) ** -0.25))
+def share_filled(by: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float, times: float = 1.0) -> torch.Tensor:
+    """Return how much of rows ``y_start`` to ``y_stop`` is kept, 0 to 1, by the mean of a density ``(y, z, x)`` around each voxel."""
+    share = times * min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * max(signal_to_noise, _ALL_NOISE) ** -0.25))
     low = max(0, y_start - 1)
-    around = mean_around(best[low : y_stop + 1])[y_start - low :][: y_stop - y_start]
+    around = mean_around(by[low : y_stop + 1])[y_start - low :][: y_stop - y_start]
     return (around / (share * bright)).clamp(0, 1)
+
+
+def find_emptying(
+    total: torch.Tensor,
+    sources: Mapping[int, torch.Tensor],
+    predicted: Callable[[torch.Tensor], np.ndarray],
+    measured: np.ndarray,
+    signal_to_noise: float,
+) -> Emptying:
+    """Return how a sum ``(y, z, x)`` is emptied so that it predicts best what none of its estimates has seen.
+
+    Parameters
+    ----------
+    sources
+        Densities that may tell what is empty, by their places among the estimates.
+    predicted
+        Gives the views ``(y, tilt, x)`` of a density.
+    measured
+        These views as they were measured.
+    """
+    found, least = Emptying(next(iter(sources))), float("inf")
+    for place, by in sources.items():
+        bright = bright_density(by)
+        for times in _TIMES:
+            views = predicted(emptied(total, by, 0, len(total), bright, signal_to_noise, Emptying(place, times)))
+            power = float(np.square(views).sum())
+            scale = float(np.clip((views * measured).sum() / power, *_SCALES)) if power > 0 else 1.0
+            error = float(np.square(measured - scale * views).mean())
+            if error < least:
+                found, least = Emptying(place, times, scale), error
+    return found
 
 
 def mean_around(density: torch.Tensor) -> torch.Tensor:

@@ -27,9 +27,8 @@ from wedge.fit.loop import Fit, predict, take_step
 from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan
 from wedge.fit.normalization import Normalization
-from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import RingEquations, Stack
-from wedge.fit.stack_believed import believed_share, faint, finished_sample, with_share
+from wedge.fit.stack_finish import with_finish
 from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 from wedge.geometry import TiltGeometry
 
@@ -213,10 +212,10 @@ def find_weights(
     on_member
         Told how many fits are done.
     further
-        Other estimates, whose weights come last; none of them is the single best. The first of them stands where the sum is not believed.
-        The sum leans towards it in fine detail, towards the last one else.
+        Other estimates, whose weights come last; none of them is the single best. The sum leans towards the first of them in fine detail,
+        towards the last one else.
     signal_to_noise
-        Of the views: what is positive is finished, and the estimates tell how much of that is believed. None: all of it.
+        Of the views: how what is positive is finished is found too, see `with_finish`. None: it is not.
     """
     judges = views_to_judge_by(sample.geometry.tilt_angles_deg)
     parts = build_projectors(split_views(sample, judges), plugins, factors(members), device)
@@ -249,12 +248,14 @@ def find_weights(
             stack = equations.leaning(stack, len(estimates) - 1, len(found))
         if signal_to_noise is None or not normalization.positive:
             return stack
-        radial = RadialFilter(sample.geometry.volume_shape, device, sample.geometry.voxel_size_in_pixels)
-        sums = finished_sample([each.density for each in estimates], stack, radial, signal_to_noise)
-        sharpest = _sharpest(members)
-        sharp = found[sharpest].density.float()
-        share = believed_share(*sums, sharp, sample.geometry)
-        return with_share(stack, share, len(found)) if further else with_share(stack, share, sharpest, faint(sums[1], sharp))
+
+        def predicted(density: torch.Tensor) -> np.ndarray:
+            residual = fit.plan.in_slabs(lambda: _residual(fit, density))
+            return (residual + measured) * looked
+
+        densities, geometry = [each.density for each in estimates], sample.geometry
+        sharpest, seen = _sharpest(members), measured * looked
+        return with_finish(stack, densities, len(further), sharpest, predicted, seen, geometry, signal_to_noise, device)
     finally:
         close_projectors(parts)
 
@@ -289,3 +290,10 @@ def _residuals(fit: Fit, step: int) -> np.ndarray:
         density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
         found.append(fit.held_out[0].residual(density, slab, sampling.factor).cpu().numpy())
     return np.concatenate(found)
+
+
+@torch.no_grad()
+def _residual(fit: Fit, density: torch.Tensor) -> np.ndarray:
+    """Return the views of a density ``(y, z, x)`` of all rows minus what was measured, ``(y, tilt, x)``, of those held out."""
+    slabs = cut_slabs([(0, len(density))], fit.plan.slab_rows, 0, len(density))
+    return np.concatenate([fit.held_out[0].residual(density[slab.y_start : slab.y_stop], slab).cpu().numpy() for slab in slabs])

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wedge.fit.emptied import Emptying
 from wedge.fourier import friedel_weight
 
 KNOT_SPACING = 1 / 32
@@ -67,6 +68,8 @@ class Stack:
     believed, rest, rest_of
         What is left of the finished sum and what is added of one estimate, ``(knot,)``, and which, see `wedge.fit.stack_believed`; None
         where all of the sum stays.
+    emptying
+        How the sum is emptied; None where that is not known.
     """
 
     weights: np.ndarray
@@ -76,6 +79,7 @@ class Stack:
     believed: np.ndarray | None = None
     rest: np.ndarray | None = None
     rest_of: int | None = None
+    emptying: Emptying | None = None
 
     def leaning_towards(self, coarse: int, fine: int) -> "Stack":
         """Return a stack whose sum is nearer to two of the estimates, of coarse and of fine detail, by a quarter of its distance.

@@ -8,14 +8,11 @@ else there is of it is left out. In its place stands what a network has learned,
 else what measured frequencies tell, however faint: the sharpest single fit.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from wedge.fit.emptied import bright_density, emptied
-from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import KNOT_SPACING, Stack, knots
 from wedge.fourier import frequency_grid, is_missing
 from wedge.geometry import TiltGeometry
@@ -26,21 +23,6 @@ _WITH_BEST = (0.25, 0.4)  # of the sum with its best single fit
 _WITH_SHARPEST = (0.05, 0.15)  # of the finished sum with the sharpest single fit, most of which is noise
 _ALL = 0.98
 _FAINT = 0.01  # of the standard deviation of the finished sum
-
-
-def finished_sample(
-    densities: Sequence[torch.Tensor], stack: Stack, radial: RadialFilter, signal_to_noise: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the sum of estimates of some rows, the sum finished, and the best of them, each ``(y, z, x)``."""
-    best = densities[stack.base].float()
-    total = torch.zeros_like(best)
-
-    def rows_of(density: torch.Tensor) -> Callable[[int, int], torch.Tensor]:
-        return lambda low, high: density[low:high].float()
-
-    for density, weights in zip(densities, stack.weights, strict=True):
-        radial.add(total, rows_of(density), weights)
-    return total, emptied(total, best, 0, len(total), bright_density(best), signal_to_noise), best
 
 
 def believed_share(

@@ -1,8 +1,8 @@
 """The stack of a whole series: fits of many settings, summed frequency by frequency; see `wedge.fit.stack`.
 
 The weights are found on some rows, with views left out; then every fit sees all rows and views, and what it finds is filtered by its
-weights and added. Of what is left, nothing is negative where density is positive, and nothing stands where the best single fit is empty all
-around: what is emptied voxel by voxel loses its fine detail.
+weights and added. Of what is left, nothing is negative where density is positive, and nothing stands where one of the estimates is empty
+all around, see `wedge.fit.emptied`: what is emptied voxel by voxel loses its fine detail.
 """
 
 import json
@@ -86,7 +86,7 @@ def reconstruct_stack(
         plan = _build(run, widest(members), parts).plan
         say(str(plan))
         _add_members(run, members, parts, plan, run_dir, stop, checkpoint_seconds, on_progress)
-        bright = bright_density(run.best)
+        bright = bright_density(run.by)
         job.observers.stage("writing the sum of the stack", 0, 0)
         job.observers.offer(all_steps, {"volume": lambda: run.coarse(bright)})
         try:
@@ -164,8 +164,9 @@ def _begin(
     if learned is not None and team.leads():
         weights = np.array(chosen["weights"])
         for estimate, restoration in enumerate(learned.restorations, len(weights) - NUM_LEARNED):
-            rest = [(run.rest, np.array(chosen["rest"]))] if chosen.get("rest_of") == estimate else []
-            add_learned(run.job, restoration, [(run.total, weights[estimate]), *rest])
+            more = [(run.rest, np.array(chosen["rest"]))] if chosen.get("rest_of") == estimate else []
+            more += [(run.by, np.ones_like(weights[estimate]))] if run.empties(estimate) else []
+            add_learned(run.job, restoration, [(run.total, weights[estimate]), *more])
         release_unused()
 
 
@@ -220,10 +221,10 @@ def _add_member(
     """Fit one member to all rows and add what it finds at each look; return whether it came to its end: else nothing of it is kept."""
     job, member, started = run.job, members[index], time.monotonic()
     geometry = job.wide.geometry
-    steps = [other.steps(len(run.best)) for other in members]
+    steps = [other.steps(len(run.by)) for other in members]
     first_step, all_steps = sum(steps[:index]), sum(steps)
     first_estimate = sum(len(other.looks) for other in members[:index])
-    weights, base = np.array(run.progress.chosen["weights"]), int(run.progress.chosen["base"])
+    weights = np.array(run.progress.chosen["weights"])
     fit = _build(run, member, parts, plan)
     fit.observers = job.observers
     shown = ", ".join(f"{key} {value}" for key, value in setting_of(member.config).items())
@@ -235,7 +236,7 @@ def _add_member(
     def show(done: int, total: int, loss: float) -> None:
         on_progress(all_steps + first_step + done, 2 * all_steps, loss)
 
-    for place, look in enumerate(member.steps_at_looks(len(run.best))):
+    for place, look in enumerate(member.steps_at_looks(len(run.by))):
         reached = run_fit(
             fit, progress, save=_keep_nothing, stop=stop, checkpoint_seconds=math.inf, on_progress=show, until=look, first=first_step
         )
@@ -253,10 +254,10 @@ def _add_member(
         if estimate == run.progress.chosen.get("rest_of"):
             radial.add(run.rest, read, np.array(run.progress.chosen["rest"]))
         last = run.has_spread and look == steps[index]
-        for rows in slab_ranges(len(run.best), fit.plan.slab_rows) if estimate == base or last else []:
-            density = read(rows.start, rows.stop).to(run.best.device)
-            if estimate == base:
-                run.best[rows.start : rows.stop] = density
+        for rows in slab_ranges(len(run.by), fit.plan.slab_rows) if run.empties(estimate) or last else []:
+            density = read(rows.start, rows.stop).to(run.by.device)
+            if run.empties(estimate):
+                run.by[rows.start : rows.stop] = density
             if last:
                 run.add_to_spread(index, rows.start, density)
     run.told = record_of(fit.field)

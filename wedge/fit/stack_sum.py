@@ -9,7 +9,7 @@ import torch
 from wedge.errors import InputError
 from wedge.fit import team
 from wedge.fit.checkpoint import Progress, read_checkpoint, write_checkpoint
-from wedge.fit.emptied import emptied
+from wedge.fit.emptied import Emptying, emptied
 from wedge.fit.job import Job
 from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import SLAB_ROWS, RadialFilter
@@ -20,8 +20,8 @@ _SHARE_OF_LIMIT = 0.2
 
 
 def sums_of(spread: bool) -> list[str]:
-    """Return the names of the volumes that a stack holds: the sum, its best fit, what is there beside it, and more for a spread."""
-    return ["total", "best", "rest", *(["mean", "squares"] if spread else [])]
+    """Return the names of the volumes that a stack holds: the sum, what empties it, what is there beside it, and more for a spread."""
+    return ["total", "by", "rest", *(["mean", "squares"] if spread else [])]
 
 
 def bytes_beside_fits(job: Job, spread: bool) -> int:
@@ -45,9 +45,18 @@ class StackRun:
             # Filled at once, so that the plans of the fits find this memory taken.
             for tensor in self._tensors.values():
                 tensor.fill_(0.0)
-        self.total, self.best, self.has_spread = self._tensors["total"], self._tensors["best"], spread
+        self.total, self.by, self.has_spread = self._tensors["total"], self._tensors["by"], spread
         self.rest = self._tensors["rest"]
         self._believing: tuple[RadialFilter, torch.Tensor] | None = None
+
+    @property
+    def emptying(self) -> Emptying:
+        """How the sum is emptied, once that is known: as ever by the best single fit, where nothing else was found."""
+        return Emptying(**self.progress.chosen.get("emptied", {"by": self.progress.chosen["base"]}))
+
+    def empties(self, estimate: int) -> bool:
+        """Return whether one of the estimates is what the sum is emptied by."""
+        return self.job.units.positive and estimate == self.emptying.by
 
     def save(self, path: Path) -> None:
         """Write what is done, see `write_checkpoint`."""
@@ -88,7 +97,7 @@ class StackRun:
     def _emptied(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
         if not self.job.units.positive:
             return self.total[y_start:y_stop]
-        return emptied(self.total, self.best, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]))
+        return emptied(self.total, self.by, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]), self.emptying)
 
     def coarse(self, bright: float) -> torch.Tensor:
         """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 from wedge.errors import InterruptedRunError, StoppedError, WedgeError
 from wedge.fit.checkpoint import Progress
@@ -74,6 +75,8 @@ def choose_weights(
     progress.chosen["held_out_error"] = stack.error
     progress.chosen |= {"best": best | {"held_out_error": stack.base_error}}
     progress.chosen |= {"weights": stack.weights.tolist(), "base": stack.base}
+    if stack.emptying is not None:
+        progress.chosen |= {"emptied": asdict(stack.emptying)}
     if stack.believed is not None and stack.rest is not None:
         progress.chosen |= {"believed": stack.believed.tolist(), "rest": stack.rest.tolist(), "rest_of": stack.rest_of}
     progress.seconds += time.monotonic() - started
