@@ -49,6 +49,7 @@ def test_a_specimen_that_is_full_or_empty_is_emptied_more_thoroughly_than_one_of
     assert thorough.times >= 2
     shades = torch.linspace(0.05, 1, SHAPE[2]).expand(SHAPE).contiguous()
     assert found(shades + noise(0.02, 2), {0: shades}, shades).times == 1
+    assert found(shades + noise(0.02, 2), {0: shades}, shades, 0.85).times == 1, "fainter, but not emptier"
 
 
 @pytest.mark.parametrize(("more", "expected"), [(1.1, 1.1), (0.9, 0.9), (3.0, 1.25), (0.1, 0.8)])
@@ -58,6 +59,15 @@ def test_what_is_left_is_as_bright_as_views_say_within_bounds(balls: torch.Tenso
     assert how.scale == pytest.approx(expected, rel=1e-3)
     total = emptied(balls, full, 0, SHAPE[0], 1.0, 1.0, how)
     assert torch.allclose(total, how.scale * balls)
+
+
+def test_neither_units_nor_how_bright_the_sum_is_change_how_it_is_emptied(balls: torch.Tensor) -> None:
+    total, sources = balls + 0.15 + noise(0.02, 1), {2: balls + 0.1, 5: balls + noise(0.1, 5)}
+    how = found(total, sources, balls)
+    in_units = found(100 * total, {place: 100 * by for place, by in sources.items()}, 100 * balls)
+    for other, brighter in ((in_units, 1.0), *((found(total, sources, balls, more), more) for more in (0.95, 1.15))):
+        assert (other.by, other.times) == (how.by, how.times)
+        assert other.scale == pytest.approx(brighter * how.scale, rel=1e-3)
 
 
 def test_nothing_at_all_is_emptied_as_ever() -> None:

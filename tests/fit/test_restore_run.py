@@ -134,6 +134,15 @@ def test_what_the_network_makes_is_amplified_and_the_field_takes_back_some_of_it
     assert float((found(1.5) - found(1.0)).std()) < 0.9 * float((amplified - plain).std()), "views speak against it"
 
 
+def test_halves_of_the_frames_are_learned_from_in_two_ways(views, tmp_path) -> None:
+    """In turn with every other view of their mean, as many steps of each."""
+    said: list[str] = []
+    found, told = run(tmp_path / "two", noisy(views, 1), configured(**QUICK), half=noisy(views, 1, 2), say=said.append)
+    assert told.steps == told.summary()["learned_steps"] == 24
+    assert any("learns from both halves and every other view of their mean: 24 steps" in line for line in said)
+    assert torch.isfinite(found).all()
+
+
 def test_halves_with_nothing_in_common_teach_nothing(tmp_path, monkeypatch) -> None:
     """Who asked for it hears so; who left the method to the data gets the adaptive field."""
     monkeypatch.setattr("wedge.fit.restore_halves.ENOUGH_VOXELS", 1)

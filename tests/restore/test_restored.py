@@ -304,6 +304,12 @@ def test_rows_learned_from_are_where_halves_have_something_in_common_and_fit_int
     fewer = voxels_within((4096, 64, 64), 12, needed_bytes((4096, 64, 64), 256, 12, CPU), CPU)
     assert 0 < fewer <= 256 * 64 * 64
     assert voxels_within(shape, 12, 10**6, CPU) == 0
+    # Halved in two ways the rows that are learned from take more, and the same memory holds fewer of them.
+    tall = (1024, 64, 64)
+    assert needed_bytes(tall, 1024, 1, CPU, 2) > 1.2 * needed_bytes(tall, 1024, 1, CPU)
+    assert (
+        0 < voxels_within(tall, 1, needed_bytes(tall, 1024, 1, CPU), CPU, 2) < voxels_within(tall, 1, needed_bytes(tall, 1024, 1, CPU), CPU)
+    )
 
 
 def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:
