@@ -19,7 +19,7 @@ from wedge.fit.emptied import Emptying
 from wedge.fit.job import Job
 from wedge.fit.loop import StopRequest
 from wedge.fit.reconstruct import Reconstruction, reconstruct
-from wedge.fit.restore_halves import halves_of_views
+from wedge.fit.restore_halves import halves_of_views, voxels_to_learn_from
 from wedge.fit.run_dir import prepare_run_dir, read_settled, write_settled
 from wedge.fit.sample import rows_of
 from wedge.fit.settings import resolve_plugins, validate
@@ -30,6 +30,7 @@ from wedge.fit.trials import views_to_judge_by
 from wedge.formats.views import views_of
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
+from wedge.restore.run import pair_on
 from wedge.restore.training import Learning
 from wedge.spheres import chords, make_spheres
 
@@ -319,6 +320,56 @@ def test_the_sum_leans_towards_what_was_learned(noisy, monkeypatch) -> None:
         members.find_weights(rows, job.plugins, some, job.units, CPU, job.limit, 0, lambda: True, **found)
     looks = len(some[0].looks)
     assert asked == [(looks + 1, looks)] * 2, "where noise is strong, and where it is faint"
+
+
+def test_rays_beside_the_volume_count_less_in_how_a_sum_is_finished(noisy, monkeypatch) -> None:
+    """Views of a density are those of its sum of rays, weighted as what was measured is."""
+    job, rows = begun(noisy), range(5, 21)
+    some, sample = members.members_for(job.config, 1.0, job.tilts.geometry)[:1], rows_of(job.wide, rows)
+    density = torch.rand(len(rows), SHAPE[0], SHAPE[2], generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def spy(stack, densities, num_learned, sharpest, predicted, measured, *rest):
+        seen.append((predicted(density), measured))
+        return stack
+
+    monkeypatch.setattr(members, "with_finish", spy)
+    for weights in (np.ones((1, 1, SHAPE[2])), np.linspace(1, 3, SHAPE[2])[None, None] ** 2):
+        monkeypatch.setattr(members, "judging_weights", lambda geometry, margin, weights=weights: weights)
+        members.find_weights(sample, job.plugins, some, job.units, CPU, job.limit, 0, lambda: True, signal_to_noise=1.0)
+    factor = np.linspace(1, 3, SHAPE[2]) / np.sqrt(np.mean(np.linspace(1, 3, SHAPE[2]) ** 2))
+    for plain, weighted in zip(*seen, strict=True):
+        assert np.allclose(plain * factor, weighted, atol=1e-4 * np.abs(weighted).max())
+    judges = views_to_judge_by(noisy.geometry.tilt_angles_deg)
+    projector = job.plugins.projector.build(views_of(noisy, judges).geometry, CPU)
+    assert np.allclose(seen[0][0], projector.project(density).numpy(), atol=1e-3 * np.abs(seen[0][0]).max())
+
+
+def test_memory_is_planned_for_all_ways_of_halving(noisy, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr("wedge.fit.restore_halves.voxels_within", lambda *args: (asked.append(args[-1]), 1)[1])
+    for half in (None, noisy):
+        job = begun(noisy, half=half)
+        with ExitStack() as opened:
+            voxels_to_learn_from(job, halves_of_views(job, opened)[0])
+    assert asked == [1, 2]
+
+
+def test_where_every_other_view_has_nothing_in_common_frames_alone_are_learned_from(noisy, monkeypatch) -> None:
+    calls, said = [], []
+
+    def only_once(*given):
+        calls.append(given)
+        if len(calls) > 1:
+            raise InputError("nothing in common")
+        return pair_on(*given)
+
+    monkeypatch.setattr("wedge.fit.restore_halves.pair_on", only_once)
+    noise = np.random.default_rng(7).normal(0, 0.5, noisy.array.shape).astype(np.float32)
+    first, second = (replace(noisy, array=noisy.array + sign * noise) for sign in (1, -1))
+    learned_estimates(begun(first, half=second), [], range(0), lambda: True, said.append)
+    assert len(calls) == 2
+    assert any("learns from both halves: 40 steps" in line for line in said)
 
 
 def test_single_best_is_one_of_those_that_are_said_to_be(noisy) -> None:

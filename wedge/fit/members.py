@@ -250,8 +250,8 @@ def find_weights(
             return stack
 
         def predicted(density: torch.Tensor) -> np.ndarray:
-            residual = fit.plan.in_slabs(lambda: _residual(fit, density))
-            return (residual + measured) * looked
+            residuals = fit.plan.in_slabs(lambda: _residuals(fit, lambda slab: density[slab.y_start : slab.y_stop]))
+            return (residuals + measured) * looked
 
         densities, geometry = [each.density for each in estimates], sample.geometry
         sharpest, seen = _sharpest(members), measured * looked
@@ -279,21 +279,18 @@ def _looks(fit: Fit, looks: tuple[int, ...], go_on: Callable[[], bool]) -> Itera
             return
         take_step(fit, step)
         if step + 1 in looks:
-            yield fit.plan.in_slabs(partial(_residuals, fit, step)), predict(fit, step, 0, fit.box.shape[1]).half()
+            yield fit.plan.in_slabs(partial(_residuals_at, fit, step)), predict(fit, step, 0, fit.box.shape[1]).half()
+
+
+def _residuals_at(fit: Fit, step: int) -> np.ndarray:
+    """Return the residuals of what a fit has come to."""
+    sampling = fit.sampling(step)
+    return _residuals(fit, lambda slab: fit.field(sampling.lattice(slab.y_start, slab.y_stop)), sampling.factor)
 
 
 @torch.no_grad()
-def _residuals(fit: Fit, step: int) -> np.ndarray:
-    num_rows, sampling = fit.box.shape[1], fit.sampling(step)
-    found = []
-    for slab in cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows):
-        density = fit.field(sampling.lattice(slab.y_start, slab.y_stop))
-        found.append(fit.held_out[0].residual(density, slab, sampling.factor).cpu().numpy())
-    return np.concatenate(found)
-
-
-@torch.no_grad()
-def _residual(fit: Fit, density: torch.Tensor) -> np.ndarray:
-    """Return the views of a density ``(y, z, x)`` of all rows minus what was measured, ``(y, tilt, x)``, of those held out."""
-    slabs = cut_slabs([(0, len(density))], fit.plan.slab_rows, 0, len(density))
-    return np.concatenate([fit.held_out[0].residual(density[slab.y_start : slab.y_stop], slab).cpu().numpy() for slab in slabs])
+def _residuals(fit: Fit, density_of: Callable[[Slab], torch.Tensor], oversampling: int = 1) -> np.ndarray:
+    """Return predicted minus measured views ``(y, tilt, x)`` of those held out; a slab's density ``(y, z, x)`` may be oversampled."""
+    num_rows = fit.box.shape[1]
+    slabs = cut_slabs([(0, num_rows)], fit.plan.slab_rows, 0, num_rows)
+    return np.concatenate([fit.held_out[0].residual(density_of(slab), slab, oversampling).cpu().numpy() for slab in slabs])

@@ -100,9 +100,9 @@ def ways_of_halving(job: Job) -> list[Job]:
     return [job, *([replace(job, halves=None)] if enough else [])]
 
 
-def what_is_halved(job: Job) -> str:
-    """Return in words what a network learns from."""
-    return "every other view and the rest" if job.halves is None else " and ".join(_WAYS[: len(ways_of_halving(job))])
+def what_is_halved(job: Job, ways: int) -> str:
+    """Return in words what a network learns from, in so many ways."""
+    return "every other view and the rest" if job.halves is None else " and ".join(_WAYS[:ways])
 
 
 def pairs_of_views(job: Job, halves: Halves, rows: range, angles: Sequence[float]) -> list[Pair]:

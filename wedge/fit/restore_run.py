@@ -86,7 +86,7 @@ def reconstruct_restored(
         learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
         steps, total = learning.steps, learning.steps + num_rows
         job.observers.start(job.run_info(run_dir, total, progress.step, job.config))
-        say(_what_is_learned(job, rows, steps))
+        say(_what_is_learned(job, 1 + len(others), rows, steps))
 
         def show(step: int, loss: float) -> None:
             on_progress(step, total, loss)
@@ -118,10 +118,11 @@ def reconstruct_restored(
     )  # fmt: skip
 
 
-def _what_is_learned(job: Job, rows: range, steps: int) -> str:
+def _what_is_learned(job: Job, ways: int, rows: range, steps: int) -> str:
     num_rows = job.tilts.geometry.volume_shape[1]
     part = "" if len(rows) == num_rows else f", rows {rows.start} to {rows.stop - 1} of {num_rows}"
-    return f"a network of {job.config.restore.channels} channels learns from {what_is_halved(job)}{part}: {steps} steps, on {job.device}"
+    channels, of = job.config.restore.channels, what_is_halved(job, ways)
+    return f"a network of {channels} channels learns from {of}{part}: {steps} steps, on {job.device}"
 
 
 def _beyond(job: Job, steps: int) -> Job:

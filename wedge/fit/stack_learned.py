@@ -80,7 +80,7 @@ def learned_estimates(
             say(f"{error}: the stack does without a network")
             return None
         learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
-        channels, of = job.config.restore.channels, what_is_halved(kept)
+        channels, of = job.config.restore.channels, what_is_halved(kept, 1 + len(others))
         say(f"a network of {channels} channels learns from {of}: {learning.steps} steps, on {job.device}")
         while team.leads() and learning.done < learning.steps and go_on():
             learning.step()
