@@ -7,6 +7,7 @@ import torch
 
 from wedge.fourier import missing_mask
 from wedge.restore.cubes import Cubes, random_turn
+from wedge.restore.halves import radius
 
 ANGLES = tuple(range(-60, 61, 3))
 CPU = torch.device("cpu")
@@ -26,6 +27,26 @@ def test_beyond_the_volume_is_nothing() -> None:
     cube = cubes(8).cut((torch.ones(20, 20, 20),), torch.eye(3), torch.tensor([0.5, 9.5, 9.5]))[0]
     assert float(cube[:3].abs().max()) < 1e-5
     assert torch.allclose(cube[4:], torch.ones(4, 8, 8))
+
+
+def test_spectra_have_fine_detail_as_strong_as_the_volume_has_it() -> None:
+    """A wave along a direction of the volume, sampled exactly at the places of the turned cube, is what the spectrum is of."""
+    made, size, centre = cubes(32), 32, torch.full((3,), 31.5)
+    where = torch.stack(torch.meshgrid(*[torch.arange(64.0)] * 3, indexing="ij"), -1)
+    offsets = torch.stack(torch.meshgrid(*[torch.arange(size) - (size - 1) / 2] * 3, indexing="ij"), -1)
+    for seed, wave in enumerate([(0.05, 0.1, 0.3), (0.38, 0.02, -0.1), (0.2, 0.25, 0.2), (0.0, 0.4, 0.0)]):
+        vector, turn = torch.tensor(wave), random_turn(torch.Generator().manual_seed(seed))
+        found = made.spectra((torch.cos(2 * math.pi * (where @ vector)),), turn, centre)[0]
+        exact = torch.fft.rfftn(torch.cos(2 * math.pi * ((offsets @ turn.T + centre) @ vector)))
+        assert float((found * exact.conj()).real.sum() / exact.abs().square().sum()) == pytest.approx(1, abs=0.06)
+
+
+def test_spectra_hold_nothing_beyond_half_a_cycle() -> None:
+    made = cubes(16)
+    spectrum = made.spectra((torch.randn(30, 30, 30),), random_turn(torch.Generator().manual_seed(0)), torch.full((3,), 14.5))[0]
+    beyond = radius((16,) * 3, CPU) > 0.5
+    assert float(spectrum[beyond].abs().max()) == 0
+    assert float(spectrum[~beyond].abs().min()) > 0
 
 
 def test_turns_are_rotations_in_all_directions() -> None:

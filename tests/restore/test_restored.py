@@ -12,7 +12,7 @@ from wedge.fit.config import RestoreConfig
 from wedge.fourier import is_missing, missing_mask
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import pair_of
-from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
+from wedge.restore.network import COARSEST, REACH, Restorer, _doubled, applied, applied_all_round, half_turns, slab_bytes
 from wedge.restore.run import Halves, Restoration, learn, needed_bytes, rows_to_learn_from, voxels_within
 from wedge.restore.training import LEAST_CUBE, Learning, _loss, cube_size
 
@@ -276,6 +276,25 @@ def test_slabs_leave_no_seam() -> None:
     whole = applied(network, density)
     assert whole.shape == density.shape
     assert torch.allclose(applied(network, density, voxels_at_once=1), whole, atol=1e-5)
+
+
+def test_input_has_a_say_as_far_as_it_is_said_to_reach() -> None:
+    furthest = 0
+    for place in range(60, 60 + COARSEST):
+        density = torch.randn(1, 1, 128, 8, 8, dtype=torch.double, requires_grad=True)
+        torch.autograd.backward(Restorer(2).double()(density)[0, 0, place].sum())
+        assert density.grad is not None
+        seen = torch.nonzero(density.grad.abs().sum((0, 1, 3, 4))).flatten()
+        furthest = max(furthest, place - int(seen.min()), int(seen.max()) - place)
+    assert REACH - COARSEST < furthest <= REACH
+
+
+def test_features_are_doubled_without_a_pattern_of_their_own() -> None:
+    """What rises evenly goes on to do so, and is nowhere repeated."""
+    rising = torch.arange(8.0)[:, None, None] + 3 * torch.arange(8.0)[:, None] - 2 * torch.arange(8.0)
+    fine = _doubled(rising[None, None])[0, 0, 1:-1, 1:-1, 1:-1]
+    for axis, slope in enumerate((0.5, 1.5, -1.0)):
+        assert torch.allclose(fine.diff(dim=axis), torch.tensor(slope), atol=1e-5)
 
 
 def test_memory_of_the_network_is_bounded_by_its_slabs() -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 COARSEST = 4
 """Voxels of the coarsest resolution along an axis: inputs are multiples of it."""
-REACH = 24
+REACH = 28
 """Voxels, a multiple of `COARSEST`, beyond which an input has no say in an output."""
 
 
@@ -17,6 +17,11 @@ class _Two(nn.Sequential):
 
     def __init__(self, given: int, made: int) -> None:
         super().__init__(nn.Conv3d(given, made, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv3d(made, made, 3, padding=1), nn.LeakyReLU(0.1))
+
+
+def _doubled(features: torch.Tensor) -> torch.Tensor:
+    """Return features at twice the resolution, interpolated linearly: repeated they would leave a pattern of period 2 in fine detail."""
+    return functional.interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 class Restorer(nn.Module):
@@ -47,8 +52,8 @@ class Restorer(nn.Module):
         fine = self.fine(density)
         middle = self.middle(functional.avg_pool3d(fine, 2))
         coarse = self.coarse(functional.avg_pool3d(middle, 2))
-        middle = self.from_middle(torch.cat([functional.interpolate(self.to_middle(coarse), scale_factor=2), middle], 1))
-        fine = self.from_fine(torch.cat([functional.interpolate(self.to_fine(middle), scale_factor=2), fine], 1))
+        middle = self.from_middle(torch.cat([_doubled(self.to_middle(coarse)), middle], 1))
+        fine = self.from_fine(torch.cat([_doubled(self.to_fine(middle)), fine], 1))
         added: torch.Tensor = self.last(fine)
         return added
 

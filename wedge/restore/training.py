@@ -149,12 +149,12 @@ def _loss(network: Restorer, pair: Pair, given: Sequence[torch.Tensor], cubes: C
     for index in indices:
         turn, centre, swapped = cubes.draw(tuple(pair.halves[0].shape), index)
         one, other = (1, 0) if swapped else (0, 1)
-        whole, target = cubes.cut((given[one], pair.halves[other]), turn, centre)
-        inputs.append(torch.fft.irfftn(torch.fft.rfftn(whole) * cubes.measured, s=whole.shape))
+        whole, target = cubes.spectra((given[one], pair.halves[other]), turn, centre)
+        inputs.append(torch.fft.irfftn(whole * cubes.measured, s=(cubes.size,) * 3))
         targets.append(target)
         counted.append(cubes.measured_of(turn))
     made = network(torch.stack(inputs)[:, None])[:, 0]
-    wrong = torch.fft.rfftn(made - torch.stack(targets), dim=(1, 2, 3)).abs().square()
+    wrong = (torch.fft.rfftn(made, dim=(1, 2, 3)) - torch.stack(targets)).abs().square()
     weights = torch.stack(counted) * weight
     return (wrong * weights).sum() / (weights > 0).sum()
 
