@@ -300,6 +300,7 @@ def test_features_are_doubled_without_a_pattern_of_their_own() -> None:
 def test_memory_of_the_network_is_bounded_by_its_slabs() -> None:
     assert slab_bytes((4096, 256, 256), 12, CPU) == slab_bytes((1024, 256, 256), 12, CPU) > slab_bytes((8, 256, 256), 12, CPU)
     assert slab_bytes((64, 64, 64), 24, CPU) == 2 * slab_bytes((64, 64, 64), 12, CPU)
+    assert slab_bytes((64, 64, 64), 24, CPU, half_precision=True) == slab_bytes((64, 64, 64), 12, CPU)
 
 
 def test_thin_volumes_are_refused() -> None:
@@ -325,10 +326,12 @@ def test_rows_learned_from_are_where_halves_have_something_in_common_and_fit_int
     assert voxels_within(shape, 12, 10**6, CPU) == 0
     # Halved in two ways the rows that are learned from take more, and the same memory holds fewer of them.
     tall = (1024, 64, 64)
-    assert needed_bytes(tall, 1024, 1, CPU, 2) > 1.2 * needed_bytes(tall, 1024, 1, CPU)
-    assert (
-        0 < voxels_within(tall, 1, needed_bytes(tall, 1024, 1, CPU), CPU, 2) < voxels_within(tall, 1, needed_bytes(tall, 1024, 1, CPU), CPU)
-    )
+    needed = needed_bytes(tall, 1024, 1, CPU)
+    assert needed_bytes(tall, 1024, 1, CPU, pairs=2) > 1.2 * needed
+    assert 0 < voxels_within(tall, 1, needed, CPU, pairs=2) < voxels_within(tall, 1, needed, CPU)
+    # In half precision as much memory holds more of them.
+    many = needed_bytes(tall, 512, 12, CPU, half_precision=True)
+    assert voxels_within(tall, 12, many, CPU) < voxels_within(tall, 12, many, CPU, half_precision=True) == 512 * 64 * 64
 
 
 def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor]) -> None:

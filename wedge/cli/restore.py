@@ -76,12 +76,12 @@ def command(
         return one, other
 
     halves = Halves((shape[1], shape[0], shape[2]), read)
-    rows = rows_to_learn_from(halves, _voxels_within_memory(halves, channels, target, max_memory))
+    half = half_precision_pays(target)
+    rows = rows_to_learn_from(halves, _voxels_within_memory(halves, channels, target, half, max_memory))
     if len(rows) < shape[1]:
         say(f"learning from rows {rows.start} to {rows.stop - 1} of {shape[1]}")
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
-        half = half_precision_pays(target)
         made, steps = _learned(pair_on(halves, rows, angles), angles, config, seed, half)
         for block, density in made.blocks(halves):
             writer.write_rows(block.start, density.cpu())
@@ -102,7 +102,7 @@ def _learned(pair: Pair, angles: tuple[float, ...], config: RestoreConfig, seed:
     return made, steps
 
 
-def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, max_memory: str | None) -> int:
+def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, half_precision: bool, max_memory: str | None) -> int:
     """Return how many voxels are learned from at the most.
 
     Raises
@@ -119,8 +119,8 @@ def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, m
 
     limit = memory_limit(device, parse_memory(max_memory) if max_memory else None)
     free = limit - (resident_bytes() if device.type == "cpu" else 0)
-    if not (found := voxels_within(halves.shape, channels, free, device)):
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, device) + limit - free
+    if not (found := voxels_within(halves.shape, channels, free, device, half_precision)):
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, device, half_precision) + limit - free
         raise DeviceError(
             f"restoring slices of {halves.shape[1]} x {halves.shape[2]} voxels takes {needed / 2**30:.1f} GiB on {device}, and "
             f"{limit / 2**30:.1f} are allowed: allow more (--max-memory), or make halves of averaged voxels (wedge fbp --bin)"

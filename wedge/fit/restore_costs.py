@@ -42,5 +42,5 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
     # Once more both halves are restored, to be compared with one another.
     seconds = {"learning": step * learning.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
-    needed = needed_bytes(halves.shape, len(rows), config.channels, job.device, 1 + len(others))
+    needed = needed_bytes(halves.shape, len(rows), config.channels, job.device, in_half_precision(job), 1 + len(others))
     return seconds, base + needed, {"steps": learning.steps}

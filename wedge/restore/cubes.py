@@ -55,7 +55,7 @@ class Cubes:
         return [_sampled(volume, grid) for volume in volumes]
 
     def spectra(self, volumes: Sequence[torch.Tensor], turn: torch.Tensor, centre: torch.Tensor) -> list[torch.Tensor]:
-        """Return the spectra of turned cubes, in ``rfftn``'s layout, with detail as strong as the volumes have it; none beyond half a cycle.
+        """Return the spectra of turned cubes, in ``rfftn``'s layout: detail is as strong as in the volumes, beyond half a cycle is none.
 
         Linear interpolation takes away fine detail, as much as a triangle from voxel to voxel does on average over places between them.
         That is given back: a network that learned without it would not know the volumes that it is given later.

@@ -78,10 +78,12 @@ def slab_rows(num_z: int, num_x: int, voxels_at_once: int) -> int:
     return max(_LEAST_ROWS, voxels_at_once // (num_z * num_x) // COARSEST * COARSEST)
 
 
-def slab_bytes(shape: Sequence[int], channels: int, device: torch.device) -> int:
+def slab_bytes(shape: Sequence[int], channels: int, device: torch.device, half_precision: bool = False) -> int:
     """Return what a slab of a volume ``(y, z, x)`` takes while it is restored."""
     rows, num_z, num_x = (count + 5 * COARSEST for count in shape)
-    return 4 * _ARRAYS[device.type] * channels * min(rows, slab_rows(num_z, num_x, _AT_ONCE[device.type]) + 2 * REACH) * num_z * num_x
+    voxels = min(rows, slab_rows(num_z, num_x, _AT_ONCE[device.type]) + 2 * REACH) * num_z * num_x
+    # What convolutions on a GPU take beside is not measured: there the numbers count as whole.
+    return (2 if half_precision and device.type == "cpu" else 4) * _ARRAYS[device.type] * channels * voxels
 
 
 @torch.no_grad()

@@ -53,13 +53,13 @@ def rows_to_learn_from(halves: Halves, max_voxels: int = LEARNED_VOXELS) -> rang
     return range(start, start + count)
 
 
-def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device, pairs: int = 1) -> int:
+def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device, half_precision: bool = False, pairs: int = 1) -> int:
     """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from, halved in so many ways."""
     total, num_z, num_x = shape
     block = min(total, BLOCK_ROWS + 2 * (REACH + 2 * _FILTER_ROWS))
     learning = 4 * (_COPIES + _COPIES_MORE * (pairs - 1)) * (rows + 2 * PAD) * num_z * num_x
     applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
-    return max(learning, applying) + slab_bytes((block, num_z, num_x), channels, device)
+    return max(learning, applying) + slab_bytes((block, num_z, num_x), channels, device, half_precision)
 
 
 def pair_on(halves: Halves, rows: range, tilt_angles_deg: Sequence[float]) -> Pair:
@@ -149,11 +149,13 @@ def learn(
     return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
 
 
-def voxels_within(shape: Sequence[int], channels: int, free_bytes: int, device: torch.device, pairs: int = 1) -> int:
+def voxels_within(
+    shape: Sequence[int], channels: int, free_bytes: int, device: torch.device, half_precision: bool = False, pairs: int = 1
+) -> int:
     """Return the voxels to learn from so that restoring a volume ``(y, z, x)`` fits into some memory; 0 where nothing does."""
     _, num_z, num_x = shape
     most = min(LEARNED_VOXELS, math.prod(shape))
-    while needed_bytes(shape, most // (num_z * num_x), channels, device, pairs) > free_bytes:
+    while needed_bytes(shape, most // (num_z * num_x), channels, device, half_precision, pairs) > free_bytes:
         most //= 2
         if most < LEAST_CUBE * num_z * num_x:
             return 0
