@@ -278,7 +278,7 @@ def test_what_is_not_believed_is_taken_from_the_sharpest_fit(noisy, tmp_path, mo
     radial, expected = RadialFilter((SHAPE[0], SHAPE[1], SHAPE[2]), torch.device("cpu")), torch.zeros(SHAPE[1], SHAPE[0], SHAPE[2])
     stack = stacks[0]
     bright, how = bright_density(stack.by), Emptying(**result.chosen["emptied"])
-    whole = emptied(stack.total, stack.by, 0, SHAPE[1], bright, result.chosen["signal_to_noise"], how)
+    whole = emptied(stack.total, stack.by, 0, SHAPE[1], bright, how)
     add(radial, expected, lambda low, high: whole[low:high], share)
     add(radial, expected, lambda low, high: density[low:high], rest)
     assert np.allclose(found, expected.numpy() * result.normalization.scale, atol=1e-5 * np.abs(found).max())

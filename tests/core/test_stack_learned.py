@@ -194,7 +194,7 @@ def test_it_stands_where_the_sum_is_not_believed_and_tells_what_is_empty(noisy, 
 
     def by_the_last(total, sources, *views):
         told.append(list(sources))
-        return Emptying(max(sources), 2.0, 0.9)
+        return Emptying(max(sources), 0.3, 0.9)
 
     monkeypatch.setattr(stack_finish, "with_share", tell)
     monkeypatch.setattr(stack_finish, "find_emptying", by_the_last)
@@ -210,7 +210,7 @@ def test_it_stands_where_the_sum_is_not_believed_and_tells_what_is_empty(noisy, 
     _, result = run(noisy, tmp_path / "run")
     estimates = 3 * result.chosen["fits"] + NUM_LEARNED
     assert told == [[result.chosen["base"], estimates - 1], (estimates - 2,)]
-    assert result.chosen["emptied"] == {"by": estimates - 1, "times": 2.0, "scale": 0.9}
+    assert result.chosen["emptied"] == {"by": estimates - 1, "below": 0.3, "scale": 0.9}
     assert np.array_equal(weights, result.chosen["weights"][-NUM_LEARNED:])
     # The first is the cautious one.
     assert float(learned[0][1].share.sum()) < float(learned[1][1].share.sum())
@@ -329,8 +329,8 @@ def test_rays_beside_the_volume_count_less_in_how_a_sum_is_finished(noisy, monke
     density = torch.rand(len(rows), SHAPE[0], SHAPE[2], generator=torch.Generator().manual_seed(0))
     seen = []
 
-    def spy(stack, densities, num_learned, sharpest, predicted, measured, *rest):
-        seen.append((predicted(density), measured))
+    def spy(stack, densities, num_learned, sharpest, unseen, *rest):
+        seen.append((unseen.predicted(density), unseen.measured))
         return stack
 
     monkeypatch.setattr(members, "with_finish", spy)

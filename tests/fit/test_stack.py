@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from wedge.fit.config import FitConfig
-from wedge.fit.emptied import mean_around, share_filled
+from wedge.fit.emptied import mean_around, usually_below
 from wedge.fit.members import are_few, describe, factors, members_for, widest
 from wedge.fit.radial import SLAB_ROWS, RadialFilter, mirrored
 from wedge.fit.stack import RingEquations, Stack, knots, spline_basis
@@ -285,9 +285,7 @@ def test_few_passes_still_make_a_stack():
 
 
 def test_no_signal_at_all_empties_as_the_most_noise_does():
-    best = torch.rand(3, 4, 5, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(share_filled(best, 1, 2, 2.0, 0.0), share_filled(best, 1, 2, 2.0, 1e-3))
-    assert 0 < float(share_filled(best, 1, 2, 2.0, 0.0).mean()) < 1
+    assert usually_below(0.0) == usually_below(1e-3) > usually_below(1.0) > usually_below(1e3) > 0
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7])

@@ -12,8 +12,6 @@ import torch
 _EMPTY, _LEAST_EMPTY, _MOST_EMPTY = 0.2, 0.15, 0.4
 """Of the density of what is bright, at a signal to noise of 1, at least and at most: below, the best fit counts as empty by degrees."""
 _ALL_NOISE = 0.01  # signal to noise below which there is no difference; views that are alike everywhere have none
-
-
 _TIMES = (1.0, 1.5, 2.0, 3.0)
 _SCALES = 0.8, 1.25
 
@@ -26,15 +24,36 @@ class Emptying:
     ----------
     by
         The estimate of a stack that tells what is empty.
-    times
-        Density below which that counts as empty, in units of what is usual at a signal to noise.
+    below
+        Density, in units of what is bright in it, below which that counts as empty.
     scale
         What is left is multiplied by it: some of what was taken away was density.
     """
 
     by: int
-    times: float = 1.0
+    below: float
     scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class UnseenViews:
+    """Views that none of the estimates has seen.
+
+    Parameters
+    ----------
+    predicted
+        Gives them ``(y, tilt, x)`` of a density ``(y, z, x)``.
+    measured
+        What was measured, ``(y, tilt, x)``.
+    """
+
+    predicted: Callable[[torch.Tensor], np.ndarray]
+    measured: np.ndarray
+
+
+def usually_below(signal_to_noise: float) -> float:
+    """Return the density, in units of what is bright, below which the best fit counts as empty where nothing else is known."""
+    return min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * max(signal_to_noise, _ALL_NOISE) ** -0.25))
 
 
 def bright_density(by: torch.Tensor) -> float:
@@ -46,49 +65,37 @@ def bright_density(by: torch.Tensor) -> float:
     return cubed / squared if squared > 0 else 1.0
 
 
-def emptied(
-    total: torch.Tensor, by: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float, how: Emptying
-) -> torch.Tensor:
+def emptied(total: torch.Tensor, by: torch.Tensor, y_start: int, y_stop: int, bright: float, how: Emptying) -> torch.Tensor:
     """Return rows ``y_start`` to ``y_stop`` of a sum ``(y, z, x)`` of positive density, emptied by another density."""
-    return total[y_start:y_stop].clamp_min(0) * (how.scale * share_filled(by, y_start, y_stop, bright, signal_to_noise, how.times))
+    return total[y_start:y_stop].clamp_min(0) * (how.scale * share_filled(by, y_start, y_stop, how.below * bright))
 
 
-def share_filled(by: torch.Tensor, y_start: int, y_stop: int, bright: float, signal_to_noise: float, times: float = 1.0) -> torch.Tensor:
+def share_filled(by: torch.Tensor, y_start: int, y_stop: int, empty_below: float) -> torch.Tensor:
     """Return how much of rows ``y_start`` to ``y_stop`` is kept, 0 to 1, by the mean of a density ``(y, z, x)`` around each voxel."""
-    share = times * min(_MOST_EMPTY, max(_LEAST_EMPTY, _EMPTY * max(signal_to_noise, _ALL_NOISE) ** -0.25))
     low = max(0, y_start - 1)
     around = mean_around(by[low : y_stop + 1])[y_start - low :][: y_stop - y_start]
-    return (around / (share * bright)).clamp(0, 1)
+    return (around / empty_below).clamp(0, 1)
 
 
-def find_emptying(
-    total: torch.Tensor,
-    sources: Mapping[int, torch.Tensor],
-    predicted: Callable[[torch.Tensor], np.ndarray],
-    measured: np.ndarray,
-    signal_to_noise: float,
-) -> Emptying:
+def find_emptying(total: torch.Tensor, sources: Mapping[int, torch.Tensor], unseen: UnseenViews, signal_to_noise: float) -> Emptying:
     """Return how a sum ``(y, z, x)`` is emptied so that it predicts best what none of its estimates has seen.
 
     Parameters
     ----------
     sources
         Densities that may tell what is empty, by their places among the estimates.
-    predicted
-        Gives the views ``(y, tilt, x)`` of a density.
-    measured
-        These views as they were measured.
     """
-    found, least = Emptying(next(iter(sources))), float("inf")
+    usual, least = usually_below(signal_to_noise), float("inf")
+    found = Emptying(next(iter(sources)), usual)
     for place, by in sources.items():
         bright = bright_density(by)
-        for times in _TIMES:
-            views = predicted(emptied(total, by, 0, len(total), bright, signal_to_noise, Emptying(place, times)))
+        for below in (times * usual for times in _TIMES):
+            views = unseen.predicted(emptied(total, by, 0, len(total), bright, Emptying(place, below)))
             power = float(np.square(views).sum())
-            scale = float(np.clip((views * measured).sum() / power, *_SCALES)) if power > 0 else 1.0
-            error = float(np.square(measured - scale * views).mean())
+            scale = float(np.clip((views * unseen.measured).sum() / power, *_SCALES)) if power > 0 else 1.0
+            error = float(np.square(unseen.measured - scale * views).mean())
             if error < least:
-                found, least = Emptying(place, times, scale), error
+                found, least = Emptying(place, below, scale), error
     return found
 
 

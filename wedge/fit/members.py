@@ -23,6 +23,7 @@ from wedge.data import TiltSeries
 from wedge.fit.batches import Slab, cut_slabs, steps_per_pass
 from wedge.fit.build import Plugins, build_fit, build_projectors, close_projectors
 from wedge.fit.config import FitConfig
+from wedge.fit.emptied import UnseenViews
 from wedge.fit.loop import Fit, predict, take_step
 from wedge.fit.margin import judging_weights
 from wedge.fit.memory import MemoryPlan
@@ -254,8 +255,8 @@ def find_weights(
             return (residuals + measured) * looked
 
         densities, geometry = [each.density for each in estimates], sample.geometry
-        sharpest, seen = _sharpest(members), measured * looked
-        return with_finish(stack, densities, len(further), sharpest, predicted, seen, geometry, signal_to_noise, device)
+        unseen = UnseenViews(predicted, measured * looked)
+        return with_finish(stack, densities, len(further), _sharpest(members), unseen, geometry, signal_to_noise, device)
     finally:
         close_projectors(parts)
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
-from wedge.fit.emptied import bright_density, emptied, find_emptying
+from wedge.fit.emptied import UnseenViews, bright_density, emptied, find_emptying
 from wedge.fit.radial import RadialFilter
 from wedge.fit.stack import Stack
 from wedge.fit.stack_believed import believed_share, faint, with_share
@@ -18,8 +17,7 @@ def with_finish(
     densities: Sequence[torch.Tensor],
     num_learned: int,
     sharpest: int,
-    predicted: Callable[[torch.Tensor], np.ndarray],
-    measured: np.ndarray,
+    unseen: UnseenViews,
     geometry: TiltGeometry,
     signal_to_noise: float,
     device: torch.device,
@@ -33,19 +31,15 @@ def with_finish(
         sum is not believed, the last may tell what is empty.
     sharpest
         Which of the others is smoothed the least.
-    predicted
-        Gives the views ``(y, tilt, x)`` of a density that none of the estimates has seen.
-    measured
-        These views as they were measured.
     geometry
         Of all views of these rows.
     """
     total = sum_of(densities, stack, RadialFilter(geometry.volume_shape, device, geometry.voxel_size_in_pixels))
     places = [stack.base, *([len(densities) - 1] if num_learned else [])]
     sources = {place: densities[place].to(device).float() for place in places}
-    how = find_emptying(total.to(device), sources, predicted, measured, signal_to_noise)
+    how = find_emptying(total.to(device), sources, unseen, signal_to_noise)
     by = sources[how.by].cpu()
-    finished = emptied(total, by, 0, len(total), bright_density(by), signal_to_noise, how)
+    finished = emptied(total, by, 0, len(total), bright_density(by), how)
     stack, sharp = replace(stack, emptying=how), densities[sharpest].float()
     share = believed_share(total, finished, densities[stack.base].float(), sharp, geometry)
     if num_learned:

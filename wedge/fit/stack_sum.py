@@ -9,7 +9,7 @@ import torch
 from wedge.errors import InputError
 from wedge.fit import team
 from wedge.fit.checkpoint import Progress, read_checkpoint, write_checkpoint
-from wedge.fit.emptied import Emptying, emptied
+from wedge.fit.emptied import Emptying, emptied, usually_below
 from wedge.fit.job import Job
 from wedge.fit.observers import preview_spacing
 from wedge.fit.radial import SLAB_ROWS, RadialFilter
@@ -51,8 +51,11 @@ class StackRun:
 
     @property
     def emptying(self) -> Emptying:
-        """How the sum is emptied, once that is known: as ever by the best single fit, where nothing else was found."""
-        return Emptying(**self.progress.chosen.get("emptied", {"by": self.progress.chosen["base"]}))
+        """How the sum is emptied, once that is known: as is usual by the best single fit, where nothing else was found."""
+        chosen = self.progress.chosen
+        if "emptied" in chosen:
+            return Emptying(**chosen["emptied"])
+        return Emptying(chosen["base"], usually_below(float(self.job.chosen["signal_to_noise"])))
 
     def empties(self, estimate: int) -> bool:
         """Return whether one of the estimates is what the sum is emptied by."""
@@ -97,7 +100,7 @@ class StackRun:
     def _emptied(self, y_start: int, y_stop: int, bright: float) -> torch.Tensor:
         if not self.job.units.positive:
             return self.total[y_start:y_stop]
-        return emptied(self.total, self.by, y_start, y_stop, bright, float(self.job.chosen["signal_to_noise"]), self.emptying)
+        return emptied(self.total, self.by, y_start, y_stop, bright, self.emptying)
 
     def coarse(self, bright: float) -> torch.Tensor:
         """Return every few voxels ``(y, z, x)`` of the normalized density, without margins: for who wants to look."""
