@@ -345,14 +345,15 @@ def test_rays_beside_the_volume_count_less_in_how_a_sum_is_finished(noisy, monke
     assert np.allclose(seen[0][0], projector.project(density).numpy(), atol=1e-3 * np.abs(seen[0][0]).max())
 
 
-def test_memory_is_planned_for_all_ways_of_halving(noisy, monkeypatch) -> None:
+def test_memory_is_planned_for_all_ways_of_halving_and_the_precision_of_the_network(noisy, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("wedge.fit.restore_halves.voxels_within", lambda *args: (asked.append(args[-1]), 1)[1])
+    monkeypatch.setattr("wedge.fit.restore_halves.in_half_precision", lambda job: job.halves is None)
+    monkeypatch.setattr("wedge.fit.restore_halves.voxels_within", lambda *args: (asked.append(args[-2:]), 1)[1])
     for half in (None, noisy):
         job = begun(noisy, half=half)
         with ExitStack() as opened:
             voxels_to_learn_from(job, halves_of_views(job, opened)[0])
-    assert asked == [1, 2]
+    assert asked == [(True, 1), (False, 2)]
 
 
 def test_where_every_other_view_has_nothing_in_common_frames_alone_are_learned_from(noisy, monkeypatch) -> None:
