@@ -309,7 +309,9 @@ def test_a_sum_of_other_fits_is_not_gone_on_with(noisy, tmp_path, monkeypatch):
     with pytest.raises(StoppedError):
         run(noisy, tmp_path / "run", settings, stop=stop, on_progress=stop.count)
     monkeypatch.setattr("wedge.fit.members._NOISY_FITS", members._NOISY_FITS[:5])
-    with pytest.raises(InputError, match="of another version, whose stacks are of other fits: start again with --overwrite"):
+    with pytest.raises(
+        InputError, match="of another version, whose stacks are of other fits, or emptied otherwise: start again with --overwrite"
+    ):
         run(noisy, tmp_path / "run", settings, resume=True)
 
 

@@ -285,12 +285,13 @@ def test_what_is_made_with_known_weights_learns_of_its_own_views(noisy, whole) -
     assert np.corrcoef(again.ravel(), found.ravel())[0, 1] > 0.97
 
 
-def test_known_weights_of_other_fits_are_refused_before_anything_is_learned(noisy, whole, tmp_path) -> None:
-    """As a version leaves them in a half's record whose stacks are of others."""
+@pytest.mark.parametrize("otherwise", [lambda chosen: chosen["weights"].pop(), lambda chosen: chosen["emptied"].update(times=1.5)])
+def test_what_another_version_chose_is_refused_before_anything_is_learned(noisy, whole, tmp_path, otherwise) -> None:
+    """As it leaves it in a half's record: of other fits, or emptied otherwise."""
     _, told, folder = whole
     write_settled(folder, told)
     settled, said = read_settled(folder), []
-    settled.chosen["weights"].pop()
+    otherwise(settled.chosen)
     with pytest.raises(InputError, match="what is to be repeated is of another version"):
         run(noisy, tmp_path / "run", settled=settled, say=said.append)
     assert not any("learns" in line for line in said)

@@ -21,7 +21,7 @@ from wedge.fit.batches import cut_slabs
 from wedge.fit.build import PartProjectors, build_fit, build_projectors, close_projectors
 from wedge.fit.checkpoint import CHECKPOINT_NAME, Progress
 from wedge.fit.data_term import DataTerm
-from wedge.fit.emptied import bright_density
+from wedge.fit.emptied import Emptying, bright_density
 from wedge.fit.job import Job, Reconstruction
 from wedge.fit.loop import Fit, StopRequest, predict, run_fit
 from wedge.fit.members import Member, factors, members_for, setting_of, widest
@@ -115,8 +115,9 @@ def _members(run: StackRun, source: str, remedy: str) -> list[Member]:
     chosen, job = run.progress.chosen, run.job
     learned = bool(chosen.get("learned"))
     members = members_for(job.config, float(job.chosen["signal_to_noise"]), job.tilts.geometry, learned, chosen.get("few_views"))
-    if sum(len(member.looks) for member in members) + NUM_LEARNED * learned != len(chosen["weights"]):
-        raise InputError(f"{source} is of another version, whose stacks are of other fits: {remedy}")
+    fits_others = sum(len(member.looks) for member in members) + NUM_LEARNED * learned != len(chosen["weights"])
+    if fits_others or not set(chosen.get("emptied", ())) <= set(Emptying.__dataclass_fields__):
+        raise InputError(f"{source} is of another version, whose stacks are of other fits, or emptied otherwise: {remedy}")
     return members
 
 
