@@ -134,11 +134,11 @@ def voxels_to_learn_from(job: Job, halves: Halves) -> int:
     DeviceError
         If memory does not suffice for any.
     """
-    how = job.config.restore.channels, job.device, in_half_precision(job), len(ways_of_halving(job))
+    channels, half_precision, pairs = job.config.restore.channels, in_half_precision(job), len(ways_of_halving(job))
     free = job.limit - (resident_bytes() if job.device.type == "cpu" else 0)
-    found = team.least(voxels_within(halves.shape, how[0], free, *how[1:]), job.device)
+    found = team.least(voxels_within(halves.shape, channels, free, job.device, half_precision, pairs), job.device)
     if not found:
-        needed = needed_bytes(halves.shape, LEAST_CUBE, *how) + job.limit - free
+        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, job.device, half_precision, pairs) + job.limit - free
         raise DeviceError(
             f"memory limit of {job.limit / 2**20:.0f} MiB is too small to restore slices of {halves.shape[1]} x {halves.shape[2]} voxels: "
             f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"
