@@ -10,6 +10,7 @@ import pytest
 from wedge import formats
 from wedge.fit.config import RestoreConfig
 from wedge.restore.halves import Units
+from wedge.restore.memory import Footprint
 
 SHAPE = (18, 20, 24)
 ANGLES = tuple(float(angle) for angle in range(-60, 61, 4))
@@ -70,6 +71,16 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
     asked.clear()
     steps("--steps", "2")
     assert set(asked) == {(2, 0.0, 0, 0.2, math.prod(SHAPE))}, "neither noise nor size ask for more"
+
+
+@pytest.mark.parametrize("pays", [True, False])
+def test_memory_is_counted_in_the_precision_that_the_network_computes_in(wedge, monkeypatch, pays: bool) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr("wedge.restore.network.half_precision_pays", lambda device: pays)
+    found = Footprint.voxels_within
+    monkeypatch.setattr(Footprint, "voxels_within", lambda self, *given: (seen.append(self.half_precision), found(self, *given))[1])
+    done = wedge("restore", "a.zarr", "b.zarr", "-o", "out.zarr", *QUICK, "--json")
+    assert seen == [json.loads(done.out)["precision"] == "bfloat16"] == [pays]
 
 
 def test_files_that_do_not_know_their_angles_are_told_them(wedge) -> None:

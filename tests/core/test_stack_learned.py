@@ -30,6 +30,7 @@ from wedge.fit.trials import views_to_judge_by
 from wedge.formats.views import views_of
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
+from wedge.restore.memory import Footprint
 from wedge.restore.run import pair_on
 from wedge.restore.training import Learning
 from wedge.spheres import chords, make_spheres
@@ -349,7 +350,7 @@ def test_rays_beside_the_volume_count_less_in_how_a_sum_is_finished(noisy, monke
 def test_memory_is_planned_for_all_ways_of_halving_and_the_precision_of_the_network(noisy, monkeypatch) -> None:
     asked = []
     monkeypatch.setattr("wedge.fit.restore_halves.in_half_precision", lambda job: job.halves is None)
-    monkeypatch.setattr("wedge.fit.restore_halves.voxels_within", lambda *args: (asked.append(args[-2:]), 1)[1])
+    monkeypatch.setattr(Footprint, "voxels_within", lambda self, *args: (asked.append((self.half_precision, self.pairs)), 1)[1])
     for half in (None, noisy):
         job = begun(noisy, half=half)
         with ExitStack() as opened:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wedge.data import Volume
     from wedge.fit.config import RestoreConfig
     from wedge.restore.halves import Pair
+    from wedge.restore.memory import Footprint
     from wedge.restore.run import Halves, Restoration
 
 
@@ -52,6 +53,7 @@ def command(
     from wedge.formats.space import require_space
     from wedge.output import refuse_existing, refuse_same
     from wedge.provenance import RunClock, cost_of
+    from wedge.restore.memory import Footprint
     from wedge.restore.network import half_precision_pays
     from wedge.restore.run import Halves, pair_on, rows_to_learn_from
     from wedge.restore.training import cube_size
@@ -77,7 +79,7 @@ def command(
 
     halves = Halves((shape[1], shape[0], shape[2]), read)
     half = half_precision_pays(target)
-    rows = rows_to_learn_from(halves, _voxels_within_memory(halves, channels, target, half, max_memory))
+    rows = rows_to_learn_from(halves, _voxels_within_memory(halves, Footprint(channels, target, half), max_memory))
     if len(rows) < shape[1]:
         say(f"learning from rows {rows.start} to {rows.stop - 1} of {shape[1]}")
     require_space([output], shape, on_note=say)
@@ -102,7 +104,7 @@ def _learned(pair: Pair, angles: tuple[float, ...], config: RestoreConfig, seed:
     return made, steps
 
 
-def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, half_precision: bool, max_memory: str | None) -> int:
+def _voxels_within_memory(halves: Halves, footprint: Footprint, max_memory: str | None) -> int:
     """Return how many voxels are learned from at the most.
 
     Raises
@@ -110,21 +112,14 @@ def _voxels_within_memory(halves: Halves, channels: int, device: torch.device, h
     DeviceError
         If there is too little memory.
     """
-    from wedge.errors import DeviceError
     from wedge.fit.memory import memory_limit
     from wedge.provenance import resident_bytes
-    from wedge.restore.run import needed_bytes, voxels_within
-    from wedge.restore.training import LEAST_CUBE
     from wedge.slabs import parse_memory
 
-    limit = memory_limit(device, parse_memory(max_memory) if max_memory else None)
-    free = limit - (resident_bytes() if device.type == "cpu" else 0)
-    if not (found := voxels_within(halves.shape, channels, free, device, half_precision)):
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, device, half_precision) + limit - free
-        raise DeviceError(
-            f"restoring slices of {halves.shape[1]} x {halves.shape[2]} voxels takes {needed / 2**30:.1f} GiB on {device}, and "
-            f"{limit / 2**30:.1f} are allowed: allow more (--max-memory), or make halves of averaged voxels (wedge fbp --bin)"
-        )
+    limit = memory_limit(footprint.device, parse_memory(max_memory) if max_memory else None)
+    free = limit - (resident_bytes() if footprint.device.type == "cpu" else 0)
+    if not (found := footprint.voxels_within(halves.shape, free)):
+        raise footprint.refusal(halves.shape, limit, free, "make halves of averaged voxels (wedge fbp --bin)")
     return found
 
 

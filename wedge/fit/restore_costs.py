@@ -6,9 +6,17 @@ from typing import Any
 
 from wedge.fit.calibrate import held_bytes, seconds_of
 from wedge.fit.job import Job
-from wedge.fit.restore_halves import halves_of_views, in_half_precision, pairs_of_views, refuse_unlearnable, voxels_to_learn_from
+from wedge.fit.restore_halves import (
+    footprint_of,
+    halves_of_views,
+    in_half_precision,
+    pairs_of_views,
+    refuse_unlearnable,
+    voxels_to_learn_from,
+)
+from wedge.restore.memory import BLOCK_ROWS
 from wedge.restore.network import applied
-from wedge.restore.run import BLOCK_ROWS, Restoration, needed_bytes, rows_to_learn_from
+from wedge.restore.run import Restoration, rows_to_learn_from
 from wedge.restore.training import REFILLS, Learning
 from wedge.slabs import slab_ranges
 
@@ -42,5 +50,5 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
     # Once more both halves are restored, to be compared with one another.
     seconds = {"learning": step * learning.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
-    needed = needed_bytes(halves.shape, len(rows), config.channels, job.device, in_half_precision(job), 1 + len(others))
+    needed = footprint_of(job, 1 + len(others)).needed_bytes(halves.shape, len(rows))
     return seconds, base + needed, {"steps": learning.steps}

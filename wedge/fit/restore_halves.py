@@ -8,15 +8,16 @@ from dataclasses import replace
 import torch
 
 from wedge.data import TiltSeries
-from wedge.errors import DeviceError, InputError
+from wedge.errors import InputError
 from wedge.fbp import default_edges, fbp_slices
 from wedge.fit import team
 from wedge.fit.job import Job
 from wedge.formats.views import every_other, views_of
 from wedge.provenance import resident_bytes
 from wedge.restore.halves import Pair
+from wedge.restore.memory import Footprint
 from wedge.restore.network import half_precision_pays
-from wedge.restore.run import Halves, needed_bytes, pair_on, voxels_within
+from wedge.restore.run import Halves, pair_on
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import read_sinograms, slab_ranges
 
@@ -126,6 +127,11 @@ def in_half_precision(job: Job) -> bool:
     return told == "bfloat16" or (told == "auto" and half_precision_pays(job.device))
 
 
+def footprint_of(job: Job, ways: int) -> Footprint:
+    """Return what the memory of a fit's network depends on, with so many ways of halving."""
+    return Footprint(job.config.restore.channels, job.device, in_half_precision(job), ways)
+
+
 def voxels_to_learn_from(job: Job, halves: Halves) -> int:
     """Return how many voxels a network learns from at the most.
 
@@ -134,15 +140,11 @@ def voxels_to_learn_from(job: Job, halves: Halves) -> int:
     DeviceError
         If memory does not suffice for any.
     """
-    channels, half_precision, pairs = job.config.restore.channels, in_half_precision(job), len(ways_of_halving(job))
+    footprint = footprint_of(job, len(ways_of_halving(job)))
     free = job.limit - (resident_bytes() if job.device.type == "cpu" else 0)
-    found = team.least(voxels_within(halves.shape, channels, free, job.device, half_precision, pairs), job.device)
+    found = team.least(footprint.voxels_within(halves.shape, free), job.device)
     if not found:
-        needed = needed_bytes(halves.shape, LEAST_CUBE, channels, job.device, half_precision, pairs) + job.limit - free
-        raise DeviceError(
-            f"memory limit of {job.limit / 2**20:.0f} MiB is too small to restore slices of {halves.shape[1]} x {halves.shape[2]} voxels: "
-            f"allow at least {needed / 2**20 + 1:.0f} MiB (--max-memory), or give --method adaptive"
-        )
+        raise footprint.refusal(halves.shape, job.limit, free, "give --method adaptive")
     return found
 
 

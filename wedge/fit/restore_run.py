@@ -34,7 +34,8 @@ from wedge.fit.restore_halves import (
 )
 from wedge.fit.run_dir import LOG_NAME
 from wedge.output import Writer
-from wedge.restore.run import BLOCK_ROWS, Halves, Restoration, rows_to_learn_from
+from wedge.restore.memory import BLOCK_ROWS
+from wedge.restore.run import Halves, Restoration, rows_to_learn_from
 from wedge.restore.training import Learning
 from wedge.slabs import slab_ranges
 

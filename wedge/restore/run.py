@@ -1,6 +1,5 @@
 """Restoring whole tomograms from their two halves: learning on some rows, and applying what was learned block by block."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -8,19 +7,13 @@ import torch
 
 from wedge.fit.config import RestoreConfig
 from wedge.restore.gain import gain_of
-from wedge.restore.halves import PAD, Pair, Units, by_shell, pair_of
-from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns, slab_bytes
+from wedge.restore.halves import Pair, Units, by_shell, pair_of
+from wedge.restore.memory import BLOCK_ROWS, FILTER_ROWS, LEARNED_VOXELS
+from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import slab_ranges
 
-LEARNED_VOXELS = 2**25
-"""Of the rows that a network learns from, at the most."""
-BLOCK_ROWS = 128
-"""y-rows that are restored at once: always the same, so that the result does not depend on memory."""
-_FILTER_ROWS = 24  # what a filter looks at
 _CANDIDATES = 16
-_COPIES = 20  # arrays of the learned rows that are held at once, spectra included
-_COPIES_MORE = 7  # for each further way in which they are halved
 
 
 @dataclass(frozen=True)
@@ -51,15 +44,6 @@ def rows_to_learn_from(halves: Halves, max_voxels: int = LEARNED_VOXELS) -> rang
 
     start = max(starts, key=common)
     return range(start, start + count)
-
-
-def needed_bytes(shape: Sequence[int], rows: int, channels: int, device: torch.device, half_precision: bool = False, pairs: int = 1) -> int:
-    """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from, halved in so many ways."""
-    total, num_z, num_x = shape
-    block = min(total, BLOCK_ROWS + 2 * (REACH + 2 * _FILTER_ROWS))
-    learning = 4 * (_COPIES + _COPIES_MORE * (pairs - 1)) * (rows + 2 * PAD) * num_z * num_x
-    applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
-    return max(learning, applying) + slab_bytes((block, num_z, num_x), channels, device, half_precision)
 
 
 def pair_on(halves: Halves, rows: range, tilt_angles_deg: Sequence[float]) -> Pair:
@@ -119,9 +103,9 @@ class Restoration:
             return max(0, first - rows), min(total, last + rows)
 
         # What the filters alone look at is no work for the network.
-        kept = around(y_start, y_stop, 0 if self.gain is None else _FILTER_ROWS)
+        kept = around(y_start, y_stop, 0 if self.gain is None else FILTER_ROWS)
         seen = around(*kept, REACH)
-        low, high = around(*seen, _FILTER_ROWS)
+        low, high = around(*seen, FILTER_ROWS)
         filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[seen[0] - low : seen[1] - low]
         made = applied_all_round(self.network, filtered, self.turns)[kept[0] - seen[0] : kept[1] - seen[0]] - self.offset
         if self.gain is not None:
@@ -147,16 +131,3 @@ def learn(
     while learning.done < learning.steps:
         on_step(learning.step())
     return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
-
-
-def voxels_within(
-    shape: Sequence[int], channels: int, free_bytes: int, device: torch.device, half_precision: bool = False, pairs: int = 1
-) -> int:
-    """Return the voxels to learn from so that restoring a volume ``(y, z, x)`` fits into some memory; 0 where nothing does."""
-    _, num_z, num_x = shape
-    most = min(LEARNED_VOXELS, math.prod(shape))
-    while needed_bytes(shape, most // (num_z * num_x), channels, device, half_precision, pairs) > free_bytes:
-        most //= 2
-        if most < LEAST_CUBE * num_z * num_x:
-            return 0
-    return most
