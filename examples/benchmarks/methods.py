@@ -12,6 +12,8 @@
     Other people's programs on both halves, where they are installed; only when asked for, they take long (`peers.py`).
 ``default``, ``seed-N``, ``default-halves``, ``average-N``
     ``wedge reconstruct`` with no option; with another seed; with both halves; the mean of N seeds, the default's first.
+``fast``, ``high``
+    ``wedge reconstruct --quality fast`` and ``high``.
 ``adaptive``
     ``wedge reconstruct --method adaptive``: without a network.
 ``restored``
@@ -115,6 +117,8 @@ METHODS: dict[str, Callable[["Maker", Path], Told]] = {
     },
     "default": reconstruct,
     "default-halves": halves,
+    "fast": lambda maker, out: reconstruct(maker, out, "--quality", "fast"),
+    "high": lambda maker, out: reconstruct(maker, out, "--quality", "high"),
     "adaptive": lambda maker, out: reconstruct(maker, out, "--method", "adaptive"),
     "restored": restored,
     "average-4": lambda maker, out: average(maker, out, 4),

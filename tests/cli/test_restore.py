@@ -59,18 +59,17 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
     monkeypatch.setattr(Units, "common", 0.2)
     assert steps("--steps", "2") == 2
     asked = []
-    monkeypatch.setattr(
-        RestoreConfig,
-        "steps_for",
-        lambda config, common, voxels, ways=1: (asked.append((config.steps, config.doubled_below, config.small_voxels, common, voxels)), 3)[
-            1
-        ],
-    )
+
+    def spy(config: RestoreConfig, common: float, voxels: int, ways: int = 1) -> int:
+        asked.append((config.steps, config.doubled_below, config.raised_above, config.small_voxels, common, voxels))
+        return 3
+
+    monkeypatch.setattr(RestoreConfig, "steps_for", spy)
     assert steps() == 3
-    assert set(asked) == {(300, 0.25, 2**19, 0.2, math.prod(SHAPE))}
+    assert set(asked) == {(300, 0.25, 0.6, 2**19, 0.2, math.prod(SHAPE))}
     asked.clear()
     steps("--steps", "2")
-    assert set(asked) == {(2, 0.0, 0, 0.2, math.prod(SHAPE))}, "neither noise nor size ask for more"
+    assert set(asked) == {(2, 0.0, 1.0, 0, 0.2, math.prod(SHAPE))}, "neither noise, detail nor size ask for more"
 
 
 @pytest.mark.parametrize("pays", [True, False])

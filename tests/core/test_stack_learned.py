@@ -45,7 +45,7 @@ SETTINGS = {
     "regularizers": [{"name": "tv", "weight": 0.1}],
     "passes": 8,
     "learning_rate": 0.02,
-    "restore": {"steps": 40, "cube": 16, "channels": 3, "learning_rate": 3e-3},
+    "restore": {"steps": 40, "cube": 16, "channels": 3, "learning_rate": 3e-3, "raised_above": 1.0},
 }
 
 

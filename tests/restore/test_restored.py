@@ -49,8 +49,8 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-CONFIG = RestoreConfig(steps=120, cube=16, channels=4)
-QUICK = RestoreConfig(steps=4, cube=16, channels=2)
+CONFIG = RestoreConfig(steps=120, cube=16, channels=4, raised_above=1.0)
+QUICK = RestoreConfig(steps=4, cube=16, channels=2, raised_above=1.0)
 
 
 def of(volumes: list[torch.Tensor]) -> Halves:
@@ -145,7 +145,7 @@ def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_st
     for below, times in ((0.0, 1), (0.99 * little, 1), (1.01 * little, 2)):
         assert begun(0.5, doubled_below=below)[1].steps == times * QUICK.steps
         assert begun(0.1, doubled_below=below)[1].steps == QUICK.steps
-    assert [RestoreConfig().steps_for(common, 2**19) for common in (0.24, 0.26)] == [600, 300]
+    assert [RestoreConfig().steps_for(common, 2**19) for common in (0.24, 0.26, 0.59, 0.61)] == [600, 300, 300, 480]
     # It learns to the end of them: only there has the rate fallen to next to nothing.
     longer = begun(0.5, steps=40, doubled_below=1.0)[1]
     moved, before = [], torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
@@ -156,6 +156,13 @@ def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_st
         before = now
     assert len(moved) == 80
     assert moved[-1] < 0.2 * max(moved) < 0.5 * moved[39]
+
+
+def test_where_halves_share_most_of_their_power_there_is_fine_detail_to_be_learned(halves: list[torch.Tensor]) -> None:
+    pair = pair_of(halves[0], halves[1], ANGLES)
+    for above, times in ((1.0, 1.0), (1.01 * pair.units.common, 1.0), (0.99 * pair.units.common, 1.6)):
+        assert Learning(pair, ANGLES, QUICK.model_copy(update={"raised_above": above}), 0, False).steps == round(times * QUICK.steps)
+    assert [RestoreConfig().steps_for(0.9, voxels) for voxels in (1, 64 * 256 * 256, 2**25)] == [480, 1358, 1920]
 
 
 def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxels(halves: list[torch.Tensor]) -> None:
@@ -201,7 +208,7 @@ def test_of_halves_in_several_ways_it_learns_in_turn(halves: list[torch.Tensor],
 @pytest.mark.parametrize("more", [False, True])
 def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor], more: bool) -> None:
     """Before and after the missing part was filled anew, of halves in one way and in two."""
-    config = RestoreConfig(steps=4 if more else 8, cube=16, channels=2)
+    config = RestoreConfig(steps=4 if more else 8, cube=16, channels=2, raised_above=1.0)
     pair = pair_of(halves[0], halves[1], ANGLES)
     others = [pair_of(halves[1].flip(0), halves[0].flip(0), ANGLES)] if more else []
     through = Learning(pair, ANGLES, config, 0, False, others)

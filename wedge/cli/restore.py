@@ -28,7 +28,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Volume to write, .zarr or .mrc/.rec.")],
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 300, in strong noise 600, of large volumes up to 1200."),
+        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 300, where halves are clear 480, noisy 600, large more."),
     ] = None,
     cube: Annotated[int, typer.Option("--cube", min=16, metavar="VOXELS", help="Edge of what it sees at once: about two particles.")] = 40,
     channels: Annotated[int, typer.Option("--channels", min=1, max=256, metavar="N", help="Features of its finest layer.")] = 12,
@@ -67,7 +67,7 @@ def command(
     shape, voxel = check_alike(volumes)
     angles = _angles(volumes, tilt_range)
     target = resolve_device(device)
-    asked = {} if steps is None else {"steps": steps, "doubled_below": 0.0, "small_voxels": 0}
+    asked = {} if steps is None else {"steps": steps, "doubled_below": 0.0, "raised_above": 1.0, "small_voxels": 0}
     config = RestoreConfig.model_validate({"cube": cube, "channels": channels, **asked})
     size = cube_size(cube, shape)
     if size < cube:

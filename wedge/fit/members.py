@@ -34,6 +34,7 @@ from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 from wedge.geometry import TiltGeometry
 
 _PASSES = 0.5  # of the passes of a single fit
+_MOST_PASSES = 120.0  # of a single fit, as far as one in noise takes its share of: more of them fit the noise
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
@@ -86,7 +87,7 @@ _FAINT_FITS: tuple[_Setting, ...] = (_CONVERGING[2], *_plain((0.0, 1.0), (0.8, 1
 _CLEAR_FITS: tuple[_Setting, ...] = (*_CONVERGING[:2], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL)
 _BESIDE_A_NETWORK = {
     _NOISY_FITS: (*_plain((0.0, 3.0), (1.2, 0.3), (1.5, 3.0), (2.2, 1.0)), _SMALL, _SMALL_AND_LONG),
-    _CLEAR_FITS: (_CONVERGING[0], _CONVERGING[3], *_ramp((0.0, 1.0)), _SMALL),
+    _CLEAR_FITS: (_CONVERGING[0], *_ramp((0.0, 1.0)), _SMALL),
 }
 _FEW_VIEWS = 6.0  # pixels that neighbouring views part by at the faces of the specimen, from which on fits that converge miss the most
 _FEW_VIEWS_FITS: tuple[_Setting, ...] = (_SMALL, _SMALL_AND_LONG, *_ramp((0.0, 3.0), (0.0, 10.0)), *_plain((1.5, 1.0), (1.5, 3.0)))
@@ -140,7 +141,7 @@ def members_for(
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:
-        passes = max(4, round(entry.passes * config.passes))
+        passes = max(4, round(entry.passes * (config.passes if entry.converges else min(config.passes, _MOST_PASSES))))
         looks = tuple(sorted({max(1, round(look * passes)) for look in _LOOKS}))
         setting = {"blur_voxels": entry.blur_voxels, "weighting": entry.weighting, "rolloff": entry.rolloff}
         setting["regularizer"] = entry.weight * scale
