@@ -2,6 +2,7 @@ import pytest
 
 from wedge.defaults import load_defaults, preset, preset_names, reconstruct_settings
 from wedge.errors import UsageError
+from wedge.fit.config import FitConfig
 from wedge.registry import Registry
 
 REGISTRY = Registry.load({"WEDGE_PLUGINS": ""})
@@ -28,6 +29,12 @@ def test_every_preset_chooses_what_is_installed(name: str | None) -> None:
 
 def test_the_presets_are_there() -> None:
     assert {"study", "wucon", "fast", "default", "high"} <= set(preset_names())
+
+
+def test_fast_and_high_are_for_whatever_noise_there_is() -> None:
+    """A preset that one kind of fit takes no notice of would be a name alone."""
+    steps = [FitConfig.model_validate(reconstruct_settings() | preset(name)).restore.steps for name in ("fast", "default", "high")]
+    assert steps == sorted(set(steps))
 
 
 def test_an_unknown_preset_gets_the_nearest() -> None:

@@ -284,14 +284,6 @@ def test_few_passes_still_make_a_stack():
     )
 
 
-@pytest.mark.parametrize("ratio", [60.0, 4.0, 0.5])
-def test_more_passes_are_for_fits_that_converge(ratio):
-    """Others would fit the noise."""
-    usual, more = (members_for(config(passes=passes, oversampling=2), ratio, geometry(48)) for passes in (120, 400))
-    for one, other in zip(usual, more, strict=True):
-        assert (other.steps(48) > 3 * one.steps(48)) if one.config.oversampling == 2 else (other == one)
-
-
 def test_no_signal_at_all_empties_as_the_most_noise_does():
     assert usually_below(0.0) == usually_below(1e-3) > usually_below(1.0) > usually_below(1e3) > 0
 

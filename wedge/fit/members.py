@@ -34,7 +34,6 @@ from wedge.fit.trials import split_views, views_to_judge_by, with_setting
 from wedge.geometry import TiltGeometry
 
 _PASSES = 0.5  # of the passes of a single fit
-_MOST_PASSES = 120.0  # of a single fit, as far as one in noise takes its share of: more of them fit the noise
 _LOOKS = (0.25, 0.5, 1.0)  # fractions of the passes at which a fit is taken as an estimate
 _FAINT = 3.0  # signal to noise from which on noise hides little of the fine detail
 _CLEAR = 8.0  # from which on fits that converge tell most, with some of the others beside them
@@ -141,7 +140,7 @@ def members_for(
     scale = max(1.0, signal_to_noise) ** -0.6
     members = []
     for entry in table:
-        passes = max(4, round(entry.passes * (config.passes if entry.converges else min(config.passes, _MOST_PASSES))))
+        passes = max(4, round(entry.passes * config.passes))
         looks = tuple(sorted({max(1, round(look * passes)) for look in _LOOKS}))
         setting = {"blur_voxels": entry.blur_voxels, "weighting": entry.weighting, "rolloff": entry.rolloff}
         setting["regularizer"] = entry.weight * scale
