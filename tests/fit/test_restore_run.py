@@ -29,7 +29,7 @@ from wedge.restore.halves import SHELLS
 CPU = torch.device("cpu")
 SHAPE = (20, 40, 32)  # z, y, x
 GEOMETRY = TiltGeometry(tuple(np.linspace(-54, 54, 37)), SHAPE[1:], SHAPE)
-QUICK = {"restore": {"steps": 12, "cube": 16, "channels": 2, "rounds": 2, "iterations": 4}}
+QUICK = {"restore": {"steps": 12, "cube": 16, "channels": 2, "rounds": 2, "iterations": 4, "raised_above": 1.0}}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_it_is_nearer_to_the_truth_than_what_it_learns_from_and_than_the_network_alone(rods, views, projector, tmp_path) -> None:
-    learned = {"steps": 100, "cube": 16, "channels": 4, "learning_rate": 3e-3}
+    learned = {"steps": 100, "cube": 16, "channels": 4, "learning_rate": 3e-3, "raised_above": 1.0}
     series = noisy(views, 1)
     restored, told = run(tmp_path / "r", series, configured(restore=learned))
     network, _ = run(tmp_path / "n", series, configured(restore=learned | {"strength": 1e12}))

@@ -28,7 +28,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Volume to write, .zarr or .mrc/.rec.")],
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 300, where halves are clear 480, noisy 600, large more."),
+        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 300, of clear halves 480, noisy 600, large ones more."),
     ] = None,
     cube: Annotated[int, typer.Option("--cube", min=16, metavar="VOXELS", help="Edge of what it sees at once: about two particles.")] = 40,
     channels: Annotated[int, typer.Option("--channels", min=1, max=256, metavar="N", help="Features of its finest layer.")] = 12,
