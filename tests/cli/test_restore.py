@@ -69,7 +69,7 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
     assert set(asked) == {(300, 0.25, 0.6, 2**19, 0.2, math.prod(SHAPE))}
     asked.clear()
     steps("--steps", "2")
-    assert set(asked) == {(2, 0.0, 1.0, 0, 0.2, math.prod(SHAPE))}, "neither noise, detail nor size ask for more"
+    assert set(asked) == {(2, 0.0, 1.0, 0, 0.2, math.prod(SHAPE))}, "neither noise, clarity nor size ask for more"
 
 
 @pytest.mark.parametrize("pays", [True, False])

@@ -270,6 +270,12 @@ def test_beside_a_network_some_of_them_are_enough(ratio, fewer):
     assert members_for(config(), 4.0, few_views, learned=True) == members_for(config(), 4.0, few_views)
 
 
+@pytest.mark.parametrize("ratio", [60.0, 10.0, 4.0])
+def test_beside_a_network_one_that_converges_is_enough(ratio):
+    beside = members_for(config(oversampling=2), ratio, geometry(48), learned=True)
+    assert [member.config.oversampling for member in beside].count(2) == 1
+
+
 def test_steps_on_all_rows_are_steps_on_all_of_some_rows():
     for member in members_for(config(passes=120), 0.5, geometry(48)):
         some = member.on_rows(16)

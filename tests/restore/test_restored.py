@@ -158,7 +158,7 @@ def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_st
     assert moved[-1] < 0.2 * max(moved) < 0.5 * moved[39]
 
 
-def test_where_halves_share_most_of_their_power_there_is_fine_detail_to_be_learned(halves: list[torch.Tensor]) -> None:
+def test_where_halves_share_most_of_their_power_the_network_learns_for_longer(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
     for above, times in ((1.0, 1.0), (1.01 * pair.units.common, 1.0), (0.99 * pair.units.common, 1.6)):
         assert Learning(pair, ANGLES, QUICK.model_copy(update={"raised_above": above}), 0, False).steps == round(times * QUICK.steps)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STEPS_PER_PASS = 8
-_FOR_DETAIL = 1.6  # times the steps
+_FOR_CLEAR_HALVES = 1.6  # times the steps
 _MOST_STEPS = 4.0  # times those of a small volume: reached at eight million voxels
 
 
@@ -79,8 +79,8 @@ class RestoreConfig(_Frozen):
     ``cube`` is the edge in voxels of what the network sees at once: about two particles. Of more than ``small_voxels`` voxels the network
     takes more ``steps``, in proportion to their square root, up to four times as many, for there is more to learn; of voxels halved in two
     ways as many of each. Where halves share less than ``doubled_below`` of their power it takes twice as many at the least, for each tells
-    it less; where they share more than ``raised_above`` 1.6 times as many, for then fine detail is left to be learned, which is learned
-    last. ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
+    it less; where they share more than ``raised_above`` 1.6 times as many, for what it makes of clear halves still improves then.
+    ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
     not, see `AdaptiveConfig`.
     """
 
@@ -101,8 +101,8 @@ class RestoreConfig(_Frozen):
         """Return the steps of a network for halves of so many voxels, halved in so many ways, that share so much of their power."""
         more = min(_MOST_STEPS, math.sqrt(voxels / self.small_voxels)) if self.small_voxels else 1.0
         for_noise = 2.0 if common < self.doubled_below else 1.0
-        for_detail = _FOR_DETAIL if common > self.raised_above else 1.0
-        return round(self.steps * for_detail * max(ways * max(1.0, more), for_noise))
+        for_clarity = _FOR_CLEAR_HALVES if common > self.raised_above else 1.0
+        return round(self.steps * for_clarity * max(ways * max(1.0, more), for_noise))
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
         """Return the adaptive field of what the network leaves, in all else like another one."""
