@@ -198,6 +198,7 @@ def test_a_reader_that_waits_hears_of_a_change_at_once(server, source):
 
 def test_who_waits_is_given_the_last_state_when_it_closes(server, source):
     tag = ask(server, inside(server, "state"))[0].headers["ETag"]
+    until(lambda: not server._server._busy)  # the answer is read before the server's thread is done with it
     heard = []
     waiting = threading.Thread(target=lambda: heard.append(ask(server, inside(server, "state?wait=20"), If_None_Match=tag)[1]))
     waiting.start()
