@@ -41,7 +41,7 @@ def test_plan_of_a_restored_density_knows_its_steps(wedge, tmp_path):
     assert set(told["parts"]) == {"set-up", "learning", "restoring", "settings", "fit"}
     assert sum(told["parts"].values()) == pytest.approx(told["seconds"])
     assert all(seconds > 0 for seconds in told["parts"].values())
-    assert (told["method"], told["steps"], told["rows_at_once"]) == ("restore", 11, 18), "1.6 times the 7 without noise"
+    assert (told["method"], told["steps"], told["rows_at_once"]) == ("restore", 6, 18), "0.8 times the 7 without noise"
     assert 0 < told["memory_bytes"] < told["limit_bytes"]
     assert "[restore]" in wedge("plan", tmp_path / "tilts.zarr", *options).out
 

@@ -56,20 +56,20 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
         assert done.code == 0, done.err
         return json.loads(done.out)["steps"]
 
-    monkeypatch.setattr(Units, "common", 0.2)
+    monkeypatch.setattr(Units, "common", 0.7)
     assert steps("--steps", "2") == 2
     asked = []
 
-    def spy(config: RestoreConfig, common: float, voxels: int, ways: int = 1) -> int:
-        asked.append((config.steps, config.doubled_below, config.raised_above, config.small_voxels, common, voxels))
-        return 3
+    def spy(config: RestoreConfig, common: float, voxels: int) -> list[int]:
+        asked.append((config.steps, config.clear_above, config.small_voxels, common, voxels))
+        return [2, 1]
 
-    monkeypatch.setattr(RestoreConfig, "steps_for", spy)
+    monkeypatch.setattr(RestoreConfig, "parts_for", spy)
     assert steps() == 3
-    assert set(asked) == {(300, 0.25, 0.6, 2**19, 0.2, math.prod(SHAPE))}
+    assert set(asked) == {(600, 0.6, 2**21, 0.7, math.prod(SHAPE))}
     asked.clear()
     steps("--steps", "2")
-    assert set(asked) == {(2, 0.0, 1.0, 0, 0.2, math.prod(SHAPE))}, "neither noise, clarity nor size ask for more"
+    assert set(asked) == {(2, 1.0, 0, 0.7, math.prod(SHAPE))}, "neither clarity nor size ask for others"
 
 
 @pytest.mark.parametrize("pays", [True, False])

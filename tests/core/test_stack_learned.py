@@ -45,7 +45,7 @@ SETTINGS = {
     "regularizers": [{"name": "tv", "weight": 0.1}],
     "passes": 8,
     "learning_rate": 0.02,
-    "restore": {"steps": 40, "cube": 16, "channels": 3, "learning_rate": 3e-3, "raised_above": 1.0},
+    "restore": {"steps": 40, "cube": 16, "channels": 3, "learning_rate": 3e-3, "clear_above": 1.0},
 }
 
 
@@ -139,7 +139,7 @@ def test_halves_of_the_frames_are_learned_from_in_turn_with_every_other_view_of_
     job, judges = begun(first, half=second), views_to_judge_by(noisy.geometry.tilt_angles_deg)
     said: list[str] = []
     learned_estimates(job, judges, range(5, 21), lambda: True, said.append)
-    assert any("learns from both halves and every other view of their mean: 80 steps" in line for line in said)
+    assert any("learns from both halves and every other view of their mean: 40 steps" in line for line in said)
     others = [view for view in range(41) if view not in judges]
     both = [half for pair in learnings[0]._pairs for half in pair.halves]
     expected = [(first, others), (second, others), (noisy, others[::2]), (noisy, others[1::2])]
@@ -164,8 +164,17 @@ def test_the_first_is_the_cautious_one(noisy) -> None:
     assert np.corrcoef(cautious.prediction.ravel(), bold.prediction.ravel())[0, 1] > 0.95
 
 
-def test_neither_is_amplified_for_the_weights_are(noisy) -> None:
-    assert [each.gain for each in learn(begun(noisy), []).restorations] == [None, None]
+def test_the_cautious_one_is_what_halves_alone_have_taught(noisy, monkeypatch) -> None:
+    """The other one has learned from what was made of them since."""
+    learnings, init = [], Learning.__init__
+    monkeypatch.setattr(Learning, "__init__", lambda learning, *rest: learnings.append(learning) or init(learning, *rest))
+    cautious, bold = learn(begun(noisy), []).restorations
+    (learning,) = learnings
+    assert (cautious.network, bold.network) == (learning.by_halves, learning.network)
+    assert cautious.network is not bold.network
+    alone = learn(begun(noisy, {"restore": {**SETTINGS["restore"], "own_rounds": 0, "steps": 20}}), []).restorations
+    assert alone[0].network is alone[1].network
+    assert all(torch.equal(one, same) for one, same in zip(alone[0].network.parameters(), cautious.network.parameters(), strict=True))
 
 
 def test_what_is_added_is_the_density_filtered_by_its_weights(noisy) -> None:

@@ -24,12 +24,11 @@ from wedge.fit.run_dir import prepare_run_dir
 from wedge.fit.settings import validate
 from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
-from wedge.restore.halves import SHELLS
 
 CPU = torch.device("cpu")
 SHAPE = (20, 40, 32)  # z, y, x
 GEOMETRY = TiltGeometry(tuple(np.linspace(-54, 54, 37)), SHAPE[1:], SHAPE)
-QUICK = {"restore": {"steps": 12, "cube": 16, "channels": 2, "rounds": 2, "iterations": 4, "raised_above": 1.0}}
+QUICK = {"restore": {"steps": 12, "cube": 16, "channels": 2, "rounds": 2, "iterations": 4, "clear_above": 1.0}}
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +95,7 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_it_is_nearer_to_the_truth_than_what_it_learns_from_and_than_the_network_alone(rods, views, projector, tmp_path) -> None:
-    learned = {"steps": 100, "cube": 16, "channels": 4, "learning_rate": 3e-3, "raised_above": 1.0}
+    learned = {"steps": 100, "cube": 16, "channels": 4, "learning_rate": 3e-3, "clear_above": 1.0}
     series = noisy(views, 1)
     restored, told = run(tmp_path / "r", series, configured(restore=learned))
     network, _ = run(tmp_path / "n", series, configured(restore=learned | {"strength": 1e12}))
@@ -124,22 +123,12 @@ def test_the_method_is_taken_for_density_of_both_signs_that_something_can_be_lea
     assert kind(replace(noisy(views, 2), geometry=GEOMETRY.with_volume((15, 40, 32)))) == "adaptive"
 
 
-def test_what_the_network_makes_is_amplified_and_the_field_takes_back_some_of_it(views, tmp_path, monkeypatch) -> None:
-    def found(gain: float, **changes: float) -> torch.Tensor:
-        monkeypatch.setattr("wedge.restore.run.gain_of", lambda network, pair: torch.full((SHELLS,), gain))
-        return run(tmp_path / "r", noisy(views, 2), configured(restore=QUICK["restore"] | changes))[0]
-
-    plain, amplified = (found(gain, strength=1e12) for gain in (1.0, 1.5))
-    assert torch.allclose(amplified - amplified.mean(), 1.5 * (plain - plain.mean()), atol=0.02 * float(plain.std()))
-    assert float((found(1.5) - found(1.0)).std()) < 0.9 * float((amplified - plain).std()), "views speak against it"
-
-
 def test_halves_of_the_frames_are_learned_from_in_two_ways(views, tmp_path) -> None:
-    """In turn with every other view of their mean, as many steps of each."""
+    """In turn with every other view of their mean."""
     said: list[str] = []
     found, told = run(tmp_path / "two", noisy(views, 1), configured(**QUICK), half=noisy(views, 1, 2), say=said.append)
-    assert told.steps == told.summary()["learned_steps"] == 24
-    assert any("learns from both halves and every other view of their mean: 24 steps" in line for line in said)
+    assert told.steps == told.summary()["learned_steps"] == 12
+    assert any("learns from both halves and every other view of their mean: 12 steps" in line for line in said)
     assert torch.isfinite(found).all()
 
 

@@ -3,37 +3,22 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from wedge.errors import InputError
 from wedge.fit.config import RestoreConfig
 from wedge.fourier import is_missing, missing_mask
+from wedge.restore import lessons
 from wedge.restore.cubes import Cubes
-from wedge.restore.halves import pair_of
+from wedge.restore.halves import pair_of, radius, shell_of
 from wedge.restore.network import COARSEST, REACH, Restorer, _doubled, applied, applied_all_round, half_turns
 from wedge.restore.run import Halves, Restoration, learn, rows_to_learn_from
-from wedge.restore.training import LEAST_CUBE, Learning, _loss, cube_size
+from wedge.restore.training import LEAST_CUBE, Learning, cube_size
 
 ANGLES = tuple(range(-50, 51, 2))
 SHAPE = (32, 24, 40)  # y, z, x
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def rods() -> torch.Tensor:
-    """Short rods that lie in all directions."""
-    random = np.random.default_rng(0)
-    grid = np.stack(np.meshgrid(*[np.arange(n) for n in SHAPE], indexing="ij"), -1)
-    density = np.zeros(SHAPE)
-    for _ in range(26):
-        axis = random.normal(size=3)
-        away = grid - random.uniform(2, np.array(SHAPE) - 2)
-        along = away @ (axis / np.linalg.norm(axis))
-        across = (away**2).sum(-1) - along**2
-        density += np.exp(-across / 2 / 1.2**2) * (np.abs(along) < 6)
-    return torch.from_numpy(density.astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +34,8 @@ def likeness(one: torch.Tensor, other: torch.Tensor) -> float:
     return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
-CONFIG = RestoreConfig(steps=120, cube=16, channels=4, raised_above=1.0)
-QUICK = RestoreConfig(steps=4, cube=16, channels=2, raised_above=1.0)
+CONFIG = RestoreConfig(steps=120, own_rounds=0, cube=16, channels=4, clear_above=1.0)
+QUICK = RestoreConfig(steps=4, own_rounds=0, cube=16, channels=2, clear_above=1.0)
 
 
 def of(volumes: list[torch.Tensor]) -> Halves:
@@ -133,90 +118,86 @@ def test_losses_are_in_units_of_the_noise(halves: list[torch.Tensor]) -> None:
     assert all(0.5 < loss < 10 for loss in told), "which is what a perfect network leaves"
 
 
-def test_where_halves_share_little_of_their_power_the_network_takes_twice_the_steps(rods: torch.Tensor) -> None:
-    def begun(noise: float, **changes: float) -> tuple[float, Learning]:
-        noises = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
-        pair = pair_of(rods + noise * noises[0], rods + noise * noises[1], ANGLES)
-        return pair.units.common, Learning(pair, ANGLES, QUICK.model_copy(update=changes), 0, False)
-
-    much, little = (begun(noise)[0] for noise in (0.1, 0.5))
-    assert 0.9 < much < 1
-    assert 0.5 < little < 0.8
-    for below, times in ((0.0, 1), (0.99 * little, 1), (1.01 * little, 2)):
-        assert begun(0.5, doubled_below=below)[1].steps == times * QUICK.steps
-        assert begun(0.1, doubled_below=below)[1].steps == QUICK.steps
-    assert [RestoreConfig().steps_for(common, 2**19) for common in (0.24, 0.26, 0.59, 0.61)] == [600, 300, 300, 480]
-    # It learns to the end of them: only there has the rate fallen to next to nothing.
-    longer = begun(0.5, steps=40, doubled_below=1.0)[1]
-    moved, before = [], torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
-    while longer.done < longer.steps:
-        longer.step()
-        now = torch.cat([parameter.detach().flatten() for parameter in longer.network.parameters()])
-        moved.append(float((now - before).norm()))
-        before = now
-    assert len(moved) == 80
-    assert moved[-1] < 0.2 * max(moved) < 0.5 * moved[39]
-
-
-def test_where_halves_share_most_of_their_power_the_network_learns_for_longer(halves: list[torch.Tensor]) -> None:
+def test_where_halves_share_most_of_their_power_fewer_steps_are_enough(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
-    for above, times in ((1.0, 1.0), (1.01 * pair.units.common, 1.0), (0.99 * pair.units.common, 1.6)):
-        assert Learning(pair, ANGLES, QUICK.model_copy(update={"raised_above": above}), 0, False).steps == round(times * QUICK.steps)
-    assert [RestoreConfig().steps_for(0.9, voxels) for voxels in (1, 64 * 256 * 256, 2**25)] == [480, 1358, 1920]
+    config = QUICK.model_copy(update={"steps": 100})
+    for above, steps in ((1.0, 100), (1.01 * pair.units.common, 100), (0.99 * pair.units.common, 80)):
+        assert Learning(pair, ANGLES, config.model_copy(update={"clear_above": above}), 0, False).steps == steps
+    assert [RestoreConfig().parts_for(common, 2**19) for common in (0.1, 0.59, 0.61)] == [[300, 150, 150], [300, 150, 150], [320, 80, 80]]
 
 
 def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxels(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
-    for small, times in ((0, 1), (2 * math.prod(SHAPE), 1), (math.prod(SHAPE) // 16, 4)):
+    for small, times in ((0, 1), (2 * math.prod(SHAPE), 1), (4 * math.prod(SHAPE) // 9, 1.5), (math.prod(SHAPE) // 16, 2)):
         assert Learning(pair, ANGLES, QUICK.model_copy(update={"small_voxels": small}), 0, False).steps == times * QUICK.steps
-    config = RestoreConfig()
-    assert [config.steps_for(0.5, voxels) for voxels in (1, 32 * 128 * 128, 64 * 256 * 256, 2**25)] == [300, 300, 849, 1200]
-    assert [config.steps_for(0.1, voxels) for voxels in (1, 2**20, 64 * 256 * 256)] == [600, 600, 849]
-    assert [config.steps_for(0.5, voxels, 2) for voxels in (1, 2**21, 2**25)] == [600, 1200, 2400]
-    assert [config.steps_for(0.1, voxels, 2) for voxels in (1, 2**21)] == [600, 1200], "strong noise asks for no more then"
+    assert [sum(RestoreConfig().parts_for(0.1, voxels)) for voxels in (1, 2**21, 64 * 256 * 256, 2**25)] == [600, 600, 849, 1200]
+
+
+def test_steps_are_parted_alike_and_none_is_lost() -> None:
+    for steps, rounds, parts in ((9, 2, [5, 2, 2]), (8, 1, [4, 4]), (6, 0, [6]), (2, 16, [1, 1]), (1, 2, [1])):
+        assert RestoreConfig(steps=steps, own_rounds=rounds).parts_for(0.0, 1) == parts
+    assert RestoreConfig(steps=15).parts_for(1.0, 1) == [8, 2, 2], "more from halves that are clear"
+
+
+def test_each_part_ends_with_small_steps(halves: list[torch.Tensor]) -> None:
+    """Only at the end of a part has the rate fallen to next to nothing, and the network come to what the part teaches."""
+    learning = Learning(pair_of(halves[0], halves[1], ANGLES), ANGLES, QUICK.model_copy(update={"steps": 120, "own_rounds": 2}), 0, False)
+    moved, before = [], torch.cat([parameter.detach().flatten() for parameter in learning.network.parameters()])
+    while learning.done < learning.steps:
+        learning.step()
+        now = torch.cat([parameter.detach().flatten() for parameter in learning.network.parameters()])
+        moved.append(float((now - before).norm()))
+        before = now
+    for begin, end in ((0, 60), (60, 90), (90, 120)):
+        assert moved[end - 1] < 0.25 * max(moved[begin:end])
 
 
 def test_of_halves_in_several_ways_it_learns_in_turn(halves: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many steps of each, with its own noise and its own missing part."""
+    """With the noise and the missing part of each."""
     noise = [torch.randn(SHAPE, generator=torch.Generator().manual_seed(seed)) for seed in (5, 6)]
     pairs = [pair_of(halves[0] + more * noise[0], halves[1] + more * noise[1], ANGLES) for more in (0.0, 0.2)]
     seen = []
+    spectra, wrong = Cubes.spectra, lessons._wrong
 
-    def spy(network, pair, given, cubes, weight, indices):
-        seen.append((pair, given, weight, indices))
-        return _loss(network, pair, given, cubes, weight, indices)
+    def drawn(cubes, volumes, turn, centre):
+        seen.append([volumes])
+        return spectra(cubes, volumes, turn, centre)
 
-    monkeypatch.setattr("wedge.restore.training._loss", spy)
-    both = Learning(pairs[0], ANGLES, QUICK, 0, False, pairs[1:])
-    assert both.steps == 2 * QUICK.steps
-    while both.done < both.steps:
+    def weighted(network, inputs, targets, weights):
+        seen[-1].append(weights)
+        return wrong(network, inputs, targets, weights)
+
+    monkeypatch.setattr(Cubes, "spectra", drawn)
+    monkeypatch.setattr(lessons, "_wrong", weighted)
+    config = QUICK.model_copy(update={"steps": 8, "batch": 1})
+    both = Learning(pairs[0], ANGLES, config, 0, False, pairs[1:])
+    for step in range(both.steps):
         both.step()
-    alone = Learning(pairs[1], ANGLES, QUICK, 0, False)
-    alone.step()
-    *learned, (_, _, weight_of_second, _) = seen
-    assert all(pair is pairs[step % 2] for step, (pair, *_) in enumerate(learned))
-    assert [list(indices) for *_, indices in learned] == [[2 * step, 2 * step + 1] for step in range(8)]
-    assert all(torch.equal(weight, weight_of_second) == bool(step % 2) for step, (_, _, weight, _) in enumerate(learned))
-    # Filled anew after every second step, each from what it was itself.
-    for step, (pair, given, *_) in enumerate(learned):
-        for half, filtered in zip(given, pair.filtered, strict=True):
-            assert torch.equal(half, filtered) == (step < 2)
-            measured = torch.fft.rfftn(half - filtered)[pair.measured].abs()
-            assert float(measured.max()) < 1e-3 * float(torch.fft.rfftn(filtered).abs().max())
+        (given, target), weights = seen[step]
+        pair = pairs[step % 2]
+        which = next(place for place, half in enumerate(pair.halves) if half is target)
+        filtered = pair.filtered[1 - which]
+        # Filled anew after every second step, each from what it was itself.
+        assert torch.equal(given, filtered) == (step < 2)
+        measured = torch.fft.rfftn(given - filtered)[pair.measured].abs()
+        assert float(measured.max()) < 1e-3 * float(torch.fft.rfftn(filtered).abs().max())
+        shells = shell_of(radius((16,) * 3, CPU)).expand(weights.shape)
+        for shell in (4, 12):
+            assert float(weights[shells == shell].max()) == pytest.approx(2 / float(pair.units.noise[shell]) / 16**3)
 
 
 @pytest.mark.parametrize("more", [False, True])
 def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor], more: bool) -> None:
-    """Before and after the missing part was filled anew, of halves in one way and in two."""
-    config = RestoreConfig(steps=4 if more else 8, cube=16, channels=2, raised_above=1.0)
+    """Before and after the missing part was filled anew, and from what was made; of halves in one way and in two."""
+    config = RestoreConfig(steps=16, own_rounds=2, cube=16, channels=2, clear_above=1.0)
     pair = pair_of(halves[0], halves[1], ANGLES)
     others = [pair_of(halves[1].flip(0), halves[0].flip(0), ANGLES)] if more else []
     through = Learning(pair, ANGLES, config, 0, False, others)
     states = {}
-    for _ in range(8):
+    for _ in range(16):
         states[through.done] = through.state()
         last = through.step()
-    for done in (1, 5):
+    for done in (1, 5, 6, 8, 11, 14):
         other = Learning(pair, ANGLES, config, 0, False, others)
         other.load(states[done])
         while other.done < other.steps:
@@ -328,11 +309,10 @@ def test_what_the_other_half_misses_is_not_asked_for(halves: list[torch.Tensor])
     network = Restorer(2)
     torch.nn.init.zeros_(network.last.weight)
     cubes = Cubes(16, ANGLES, 0, CPU)
-    weight = torch.ones(16, 16, 9)
 
     def loss(wave: torch.Tensor) -> float:
         changed = replace(pair, halves=(pair.halves[0] + wave, pair.halves[1] + wave))
-        return float(_loss(network, changed, pair.filtered, cubes, weight, range(6)).detach())
+        return float(lessons.FromHalves([changed], cubes).loss(network, 0, range(6)).detach())
 
     waves = [3 * torch.cos(2 * torch.pi * 0.2 * torch.arange(float(n))) for n in SHAPE]
     seen, missed = waves[2].expand(SHAPE), waves[1][:, None].expand(SHAPE)

@@ -28,7 +28,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Volume to write, .zarr or .mrc/.rec.")],
     steps: Annotated[
         int | None,
-        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 300, of clear halves 480, noisy 600, large ones more."),
+        typer.Option("--steps", min=1, metavar="N", help="Steps that it learns in; 600, of clear halves 480, of large ones more."),
     ] = None,
     cube: Annotated[int, typer.Option("--cube", min=16, metavar="VOXELS", help="Edge of what it sees at once: about two particles.")] = 40,
     channels: Annotated[int, typer.Option("--channels", min=1, max=256, metavar="N", help="Features of its finest layer.")] = 12,
@@ -67,7 +67,7 @@ def command(
     shape, voxel = check_alike(volumes)
     angles = _angles(volumes, tilt_range)
     target = resolve_device(device)
-    asked = {} if steps is None else {"steps": steps, "doubled_below": 0.0, "raised_above": 1.0, "small_voxels": 0}
+    asked = {} if steps is None else {"steps": steps, "clear_above": 1.0, "small_voxels": 0}
     config = RestoreConfig.model_validate({"cube": cube, "channels": channels, **asked})
     size = cube_size(cube, shape)
     if size < cube:
@@ -98,7 +98,7 @@ def _learned(pair: Pair, angles: tuple[float, ...], config: RestoreConfig, seed:
     """Return what is learned from two halves, and in how many steps."""
     from wedge.restore.run import learn
 
-    steps = config.steps_for(pair.units.common, pair.halves[0].numel())
+    steps = sum(config.parts_for(pair.units.common, pair.halves[0].numel()))
     with progress("learning", steps) as advance:
         made = learn(pair, angles, config, seed, half_precision, lambda loss: advance(1, f"loss {float(loss):.4g}"))
     return made, steps

@@ -17,7 +17,7 @@ from wedge.fit.restore_halves import (
 from wedge.restore.memory import BLOCK_ROWS
 from wedge.restore.network import applied
 from wedge.restore.run import Restoration, rows_to_learn_from
-from wedge.restore.training import REFILLS, Learning
+from wedge.restore.training import Learning
 from wedge.slabs import slab_ranges
 
 _STEPS = 5
@@ -42,13 +42,13 @@ def restore_costs(job: Job) -> tuple[dict[str, float], int, dict[str, Any]]:
         learning = Learning(pair, angles, config, job.config.seed, in_half_precision(job), others)
         learning.step()
         step = seconds_of(learning.step, job.device, _STEPS)
-        refill = 2 * (1 + len(others)) * seconds_of(partial(applied, learning.network, pair.filtered[0]), job.device, 1)
-        restoration = Restoration.of(learning, pair, angles, amplified=True)
+        application = seconds_of(partial(applied, learning.network, pair.filtered[0]), job.device, 1)
+        restoration = Restoration.of(learning, pair, angles)
         some = range(min(halves.shape[0], BLOCK_ROWS))
         block = seconds_of(lambda: restoration.rows(halves, some.start, some.stop), job.device, 1)
     # All but the first and the last block are wider, by a halo on either side.
     blocks = slab_ranges(halves.shape[0], BLOCK_ROWS)
-    # Once more both halves are restored, to be compared with one another.
-    seconds = {"learning": step * learning.steps + refill * (REFILLS + 1), "restoring": block * len(blocks)}
+    # Once more at the end, for the mean of what is made.
+    seconds = {"learning": step * learning.steps + application * (learning.applications + 1), "restoring": block * len(blocks)}
     needed = footprint_of(job, 1 + len(others)).needed_bytes(halves.shape, len(rows))
     return seconds, base + needed, {"steps": learning.steps}

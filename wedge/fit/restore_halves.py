@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
+from copy import deepcopy
 from dataclasses import replace
 
 import torch
@@ -152,8 +153,10 @@ def same_for_all(learning: Learning) -> None:
     """Give the whole team what the one that leads has learned."""
     if team.size() == 1:
         return
+    # They may be one and the same, where nobody has learned.
+    learning.by_halves = deepcopy(learning.by_halves)
     with torch.no_grad():
-        for parameter in learning.network.parameters():
+        for parameter in [*learning.network.parameters(), *learning.by_halves.parameters()]:
             value = parameter.detach().clone().contiguous() * float(team.leads())
             team.add_up([value])
             parameter.copy_(value)

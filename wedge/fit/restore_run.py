@@ -97,7 +97,7 @@ def reconstruct_restored(
         if team.leads() and not stop_now:
             _learn(job, learning, progress, run_dir, stop, checkpoint_seconds, show)
         same_for_all(learning)
-        restoration = Restoration.of(learning, pair, angles, amplified=True)
+        restoration = Restoration.of(learning, pair, angles)
         # What it learned from would take room beside what comes next.
         del learning, pair, others
         if stop.reason is not None:

@@ -64,6 +64,10 @@ class Cubes:
         given_back = self._inside / kept
         return [torch.fft.rfftn(cube) * given_back for cube in self.cut(volumes, turn, centre)]
 
+    def seen(self, spectrum: torch.Tensor) -> torch.Tensor:
+        """Return the cube of a spectrum, less what views miss of one that stands as it does."""
+        return torch.fft.irfftn(spectrum * self.measured, s=(self.size,) * 3)
+
     def measured_of(self, turn: torch.Tensor) -> torch.Tensor:
         """Return the frequencies of a turned cube that views measured, in ``rfftn``'s layout."""
         kz, kx = self._turned(turn, (1, 2))

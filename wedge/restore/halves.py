@@ -111,21 +111,34 @@ class Pair:
         """Return the mean of both, filtered by a share, see `Units.filtered_mean`."""
         return by_shell((self.halves[0] + self.halves[1]) / 2, share)
 
+    def noise(self) -> torch.Tensor:
+        """Return noise like that of the filtered mean of both: half of what they differ by, filtered as that is."""
+        apart = (self.halves[0] - self.halves[1]) / 2
+        return by_shell(apart - apart.mean(), self.units.share_of_mean)
+
+    def as_measured(self, density: torch.Tensor) -> torch.Tensor:
+        """Return density ``(y, z, x)`` less what views have not seen of it."""
+        return torch.fft.irfftn(torch.fft.rfftn(density) * self.measured, s=density.shape)
+
+    def power(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """Return the power that two densities ``(y, z, x)`` have in common, ``(shell,)``, at the frequencies that views have measured."""
+        one, other = (torch.fft.rfftn(each - each.mean()) for each in (first, second))
+        return self._summed((one * other.conj()).real) / first.numel()
+
     def common_power(self, density: torch.Tensor, which: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return what density ``(y, z, x)`` has in common with one half, by how much that varies by chance, and its own power.
 
         Each is ``(shell,)``, of frequencies that views have measured; the second is a variance.
         """
         spectrum, other = (torch.fft.rfftn(each - each.mean()) for each in (density, self.halves[which]))
-        shells = shell_of(radius(density.shape, density.device))[self.measured]
-
-        def summed(power: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
-
         own, count = spectrum.abs().square() / density.numel(), density.numel()
         # Half of a product's power is in its real part.
-        chance = summed(own * other.abs().square() / count) / 2
-        return summed((spectrum * other.conj()).real) / count, chance, summed(own)
+        chance = self._summed(own * other.abs().square() / count) / 2
+        return self._summed((spectrum * other.conj()).real) / count, chance, self._summed(own)
+
+    def _summed(self, power: torch.Tensor) -> torch.Tensor:
+        shells = shell_of(radius(self.halves[0].shape, power.device))[self.measured]
+        return torch.zeros(SHELLS, device=power.device).index_add_(0, shells, power[self.measured])
 
 
 def pair_of(first: torch.Tensor, second: torch.Tensor, tilt_angles_deg: Sequence[float]) -> Pair:

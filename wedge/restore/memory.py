@@ -41,7 +41,7 @@ class Footprint:
     def needed_bytes(self, shape: Sequence[int], rows: int) -> int:
         """Return what restoring a volume ``(y, z, x)`` takes beside its halves, of which some rows are learned from."""
         total, num_z, num_x = shape
-        block = min(total, BLOCK_ROWS + 2 * (REACH + 2 * FILTER_ROWS))
+        block = min(total, BLOCK_ROWS + 2 * (REACH + FILTER_ROWS))
         learning = 4 * (_COPIES + _COPIES_MORE * (self.pairs - 1)) * (rows + 2 * PAD) * num_z * num_x
         applying = 4 * 8 * (block + 2 * PAD) * (num_z + 2 * PAD) * (num_x + 2 * PAD)
         return max(learning, applying) + slab_bytes((block, num_z, num_x), self.channels, self.device, self.half_precision)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from wedge.fit.config import RestoreConfig
-from wedge.restore.gain import gain_of
-from wedge.restore.halves import Pair, Units, by_shell, pair_of
+from wedge.restore.halves import Pair, Units, pair_of
 from wedge.restore.memory import BLOCK_ROWS, FILTER_ROWS, LEARNED_VOXELS
 from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns
 from wedge.restore.training import LEAST_CUBE, Learning
@@ -65,8 +64,6 @@ class Restoration:
     ----------
     share
         ``(shell,)`` of the mean of both halves that the network is given.
-    gain
-        ``(shell,)`` that what it makes is multiplied by; None: by 1.
     """
 
     network: Restorer
@@ -74,26 +71,20 @@ class Restoration:
     turns: Sequence[tuple[int, ...]]
     offset: float
     share: torch.Tensor
-    gain: torch.Tensor | None = None
 
     @classmethod
-    def of(
-        cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], *, cautious: bool = False, amplified: bool = False
-    ) -> "Restoration":
+    def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], *, cautious: bool = False) -> "Restoration":
         """Return what has been learned so far; the mean is not, and what the network makes of it is taken away again.
 
         Parameters
         ----------
         cautious
-            Whether the network is given no more than of a half, where there was more noise: it makes less of what is faint, and more often
-            the right thing of fine detail that it has to guess from the coarse.
-        amplified
-            Whether shells of which it makes too little are amplified, see `gain_of`.
+            Whether the network is taken as halves alone have taught it, and given no more than of a half, where there was more noise: it
+            makes less of what is faint, and more often the right thing of fine detail that it has to guess from the coarse.
         """
-        share = pair.units.share if cautious else pair.units.share_of_mean
-        offset = float(applied(learning.network, pair.filtered_mean(share)).mean())
-        gain = gain_of(learning.network, pair) if amplified else None
-        return cls(learning.network, pair.units, half_turns(tilt_angles_deg), offset, share, gain)
+        network, share = (learning.by_halves, pair.units.share) if cautious else (learning.network, pair.units.share_of_mean)
+        offset = float(applied(network, pair.filtered_mean(share)).mean())
+        return cls(network, pair.units, half_turns(tilt_angles_deg), offset, share)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
         """Return some rows ``(y, z, x)`` of the mean of both halves, restored: it shows more than either half that was learned from."""
@@ -102,15 +93,11 @@ class Restoration:
         def around(first: int, last: int, rows: int) -> tuple[int, int]:
             return max(0, first - rows), min(total, last + rows)
 
-        # What the filters alone look at is no work for the network.
-        kept = around(y_start, y_stop, 0 if self.gain is None else FILTER_ROWS)
-        seen = around(*kept, REACH)
+        seen = around(y_start, y_stop, REACH)
         low, high = around(*seen, FILTER_ROWS)
         filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[seen[0] - low : seen[1] - low]
-        made = applied_all_round(self.network, filtered, self.turns)[kept[0] - seen[0] : kept[1] - seen[0]] - self.offset
-        if self.gain is not None:
-            made = by_shell(made, self.gain)
-        return made[y_start - kept[0] : y_stop - kept[0]] * self.units.scale + self.units.mean
+        made = applied_all_round(self.network, filtered, self.turns)[y_start - seen[0] : y_stop - seen[0]] - self.offset
+        return made * self.units.scale + self.units.mean
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""
@@ -130,4 +117,4 @@ def learn(
     learning = Learning(pair, tilt_angles_deg, config, seed, half_precision)
     while learning.done < learning.steps:
         on_step(learning.step())
-    return Restoration.of(learning, pair, tilt_angles_deg, amplified=True)
+    return Restoration.of(learning, pair, tilt_angles_deg)
