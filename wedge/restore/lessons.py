@@ -1,8 +1,8 @@
 """What a network that restores learns from: two halves at first, and then what it has made of them itself.
 
 Halves teach a network what is noise and what is not, but there is only one of each: the longer it learns from them, the more of their own
-noise it learns. So from some time on it is taught with what it has made so far, as if that were the specimen: turned, less what views
-would miss of it, with as much noise as there is, anywhere else each time. It is to give the whole of it. What it makes of the halves then is
+noise it learns. So from some time on it is taught with what it has made so far, as if that were the specimen: turned, less what views would
+miss of it, with as much noise as there is, anywhere else each time. It is to give the whole of it. What it makes of the halves then is
 nearer to the truth, on phantoms, than what it was taught with.
 
 References
