@@ -35,13 +35,13 @@ def test_plan_tells_parts_that_add_up_and_leaves_nothing_behind(wedge, tilts, me
 
 def test_plan_of_a_restored_density_knows_its_steps(wedge, tmp_path):
     assert wedge("simulate-spheres", "-o", tmp_path, "--shape", "16", "18", "20", "--num-tilts", "20").code == 0
-    (tmp_path / "quick.toml").write_text("[restore]\nsteps = 7\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
+    (tmp_path / "quick.toml").write_text("[restore]\nclear_steps = 5\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
     options = ["--method", "restore", "--config", tmp_path / "quick.toml"]
     told = json.loads(wedge("plan", tmp_path / "tilts.zarr", *options, "--json").out)
     assert set(told["parts"]) == {"set-up", "learning", "restoring", "settings", "fit"}
     assert sum(told["parts"].values()) == pytest.approx(told["seconds"])
     assert all(seconds > 0 for seconds in told["parts"].values())
-    assert (told["method"], told["steps"], told["rows_at_once"]) == ("restore", 6, 18), "0.8 times the 7 without noise"
+    assert (told["method"], told["steps"], told["rows_at_once"]) == ("restore", 5, 18), "those of clear halves"
     assert 0 < told["memory_bytes"] < told["limit_bytes"]
     assert "[restore]" in wedge("plan", tmp_path / "tilts.zarr", *options).out
 

@@ -60,13 +60,13 @@ def test_steps_are_those_that_are_given_else_those_that_the_halves_ask_for(wedge
     assert steps("--steps", "2") == 2
     asked = []
 
-    def spy(config: RestoreConfig, common: float, voxels: int) -> list[int]:
+    def spy(config: RestoreConfig, common: float, voxels: int, ways: int = 1) -> list[int]:
         asked.append((config.steps, config.clear_above, config.small_voxels, common, voxels))
         return [2, 1]
 
     monkeypatch.setattr(RestoreConfig, "parts_for", spy)
     assert steps() == 3
-    assert set(asked) == {(600, 0.6, 2**21, 0.7, math.prod(SHAPE))}
+    assert set(asked) == {(600, 0.6, 2**19, 0.7, math.prod(SHAPE))}
     asked.clear()
     steps("--steps", "2")
     assert set(asked) == {(2, 1.0, 0, 0.7, math.prod(SHAPE))}, "neither clarity nor size ask for others"

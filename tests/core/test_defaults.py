@@ -33,8 +33,9 @@ def test_the_presets_are_there() -> None:
 
 def test_fast_and_high_are_for_whatever_noise_there_is() -> None:
     """A preset that one kind of fit takes no notice of would be a name alone."""
-    steps = [FitConfig.model_validate(reconstruct_settings() | preset(name)).restore.steps for name in ("fast", "default", "high")]
-    assert steps == sorted(set(steps))
+    told = [FitConfig.model_validate(reconstruct_settings() | preset(name)).restore for name in ("fast", "default", "high")]
+    for steps in ([each.steps for each in told], [each.clear_steps for each in told]):
+        assert steps == sorted(set(steps))
 
 
 def test_an_unknown_preset_gets_the_nearest() -> None:

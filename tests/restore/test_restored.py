@@ -120,23 +120,25 @@ def test_losses_are_in_units_of_the_noise(halves: list[torch.Tensor]) -> None:
 
 def test_where_halves_share_most_of_their_power_fewer_steps_are_enough(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
-    config = QUICK.model_copy(update={"steps": 100})
+    config = QUICK.model_copy(update={"steps": 100, "clear_steps": 80})
     for above, steps in ((1.0, 100), (1.01 * pair.units.common, 100), (0.99 * pair.units.common, 80)):
         assert Learning(pair, ANGLES, config.model_copy(update={"clear_above": above}), 0, False).steps == steps
-    assert [RestoreConfig().parts_for(common, 2**19) for common in (0.1, 0.59, 0.61)] == [[300, 150, 150], [300, 150, 150], [320, 80, 80]]
+    assert [RestoreConfig().parts_for(common, 2**19) for common in (0.1, 0.59, 0.61)] == [[300, 150, 150], [300, 150, 150], [480]]
 
 
 def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxels(halves: list[torch.Tensor]) -> None:
     pair = pair_of(halves[0], halves[1], ANGLES)
-    for small, times in ((0, 1), (2 * math.prod(SHAPE), 1), (4 * math.prod(SHAPE) // 9, 1.5), (math.prod(SHAPE) // 16, 2)):
+    for small, times in ((0, 1), (math.prod(SHAPE) // 4, 1), (math.prod(SHAPE) // 9, 1.5), (math.prod(SHAPE) // 64, 2)):
         assert Learning(pair, ANGLES, QUICK.model_copy(update={"small_voxels": small}), 0, False).steps == times * QUICK.steps
-    assert [sum(RestoreConfig().parts_for(0.1, voxels)) for voxels in (1, 2**21, 64 * 256 * 256, 2**25)] == [600, 600, 849, 1200]
+    assert [RestoreConfig().parts_for(common, 1, 2) for common in (0.1, 0.9)] == [[300, 150, 150], [960]]
+    for common, steps in ((0.1, [600, 600, 849, 1200]), (0.9, [480, 960, 1358, 1920])):
+        assert [sum(RestoreConfig().parts_for(common, voxels)) for voxels in (1, 2**21, 64 * 256 * 256, 2**25)] == steps
 
 
 def test_steps_are_parted_alike_and_none_is_lost() -> None:
     for steps, rounds, parts in ((9, 2, [5, 2, 2]), (8, 1, [4, 4]), (6, 0, [6]), (2, 16, [1, 1]), (1, 2, [1])):
         assert RestoreConfig(steps=steps, own_rounds=rounds).parts_for(0.0, 1) == parts
-    assert RestoreConfig(steps=15).parts_for(1.0, 1) == [8, 2, 2], "more from halves that are clear"
+    assert RestoreConfig(steps=15, clear_steps=12).parts_for(1.0, 1) == [12], "halves that are clear teach better"
 
 
 def test_each_part_ends_with_small_steps(halves: list[torch.Tensor]) -> None:

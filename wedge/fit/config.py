@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 _STEPS_PER_PASS = 8
-_FOR_CLEAR_HALVES = 0.8  # times the steps
-_MOST_STEPS = 2.0  # times those of a small volume: reached at eight million voxels
+_MOST_STEPS = 4.0  # times those of a small volume: reached at eight million voxels
 
 
 class _Frozen(BaseModel):
@@ -76,18 +75,20 @@ class AdaptiveConfig(_Frozen):
 class RestoreConfig(_Frozen):
     """What halves of a specimen teach a network, see `wedge.restore`, and what the views add to it.
 
-    ``cube`` is the edge in voxels of what the network sees at once: about two particles. Of more than ``small_voxels`` voxels the network
-    takes more ``steps``, in proportion to their square root, up to twice as many, for there is more to learn. In one half of them it learns
+    ``cube`` is the edge in voxels of what the network sees at once: about two particles. In one half of the ``steps`` the network learns
     from the halves, in the other ``own_rounds`` times from what it has made so far, with noise, see `wedge.restore.lessons`. Where halves
-    share more than ``clear_above`` of their power 0.8 times as many steps are enough, and as many from the halves as in each round.
+    share more than ``clear_above`` of their power they teach it better than that: ``clear_steps`` are all from them. Of more than
+    ``small_voxels`` voxels it takes more steps, for there is more to learn: of clear halves in proportion to the root of the voxels, up to
+    four times as many, of others half of that, where it is more.
     ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
     not, see `AdaptiveConfig`.
     """
 
     steps: int = Field(default=600, ge=1, le=10**6)
+    clear_steps: int = Field(default=480, ge=1, le=10**6, description="where halves are clear")
     own_rounds: int = Field(default=2, ge=0, le=16, description="of learning from what was made; 0: from halves alone")
     clear_above: float = Field(default=0.6, ge=0, le=1, description="mean over shells, see `wedge.restore.halves.Units`; 1: never")
-    small_voxels: int = Field(default=2**21, ge=0, description="of the rows that are learned from; 0: no more steps for more of them")
+    small_voxels: int = Field(default=2**19, ge=0, description="of the rows that are learned from; 0: no more steps for more of them")
     cube: int = Field(default=40, ge=16, le=256)
     channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")
     batch: int = Field(default=2, ge=1, le=1024, description="cubes of a step")
@@ -97,13 +98,17 @@ class RestoreConfig(_Frozen):
     iterations: int = Field(default=30, ge=1, le=1000)
     floor: float = Field(default=0.3, ge=0, le=1)
 
-    def parts_for(self, common: float, voxels: int) -> list[int]:
-        """Return the steps from halves of so many voxels that share so much of their power, and those of each round that follows."""
-        more = min(_MOST_STEPS, max(1.0, math.sqrt(voxels / self.small_voxels))) if self.small_voxels else 1.0
-        clear = common > self.clear_above
-        steps = round(self.steps * more * (_FOR_CLEAR_HALVES if clear else 1.0))
+    def parts_for(self, common: float, voxels: int, ways: int = 1) -> list[int]:
+        """Return the steps from halves of so many voxels that share so much of their power, and those of each round that follows.
+
+        Clear ones that are halved in several ways teach as many steps of each.
+        """
+        more = min(_MOST_STEPS, math.sqrt(voxels / self.small_voxels)) if self.small_voxels else 1.0
+        if common > self.clear_above:
+            return [round(self.clear_steps * ways * max(1.0, more))]
+        steps = round(self.steps * max(1.0, more / 2))
         rounds = min(self.own_rounds, steps - 1)
-        each = max(1, steps // ((3 if clear else 2) * max(1, rounds)))
+        each = max(1, steps // (2 * max(1, rounds)))
         return [steps - rounds * each, *[each] * rounds]
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:

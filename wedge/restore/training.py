@@ -68,7 +68,7 @@ class Learning:
     ) -> None:
         device = pair.halves[0].device
         self.done, self._pairs, self._config, self._seed = 0, (pair, *others), config, seed
-        self._parts = config.parts_for(pair.units.common, pair.halves[0].numel())
+        self._parts = config.parts_for(pair.units.common, pair.halves[0].numel(), len(self._pairs))
         self.steps = sum(self._parts)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_for(seed, "restorer"))
