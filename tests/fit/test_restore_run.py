@@ -127,8 +127,8 @@ def test_halves_of_the_frames_are_learned_from_in_two_ways(views, tmp_path) -> N
     """In turn with every other view of their mean."""
     said: list[str] = []
     found, told = run(tmp_path / "two", noisy(views, 1), configured(**QUICK), half=noisy(views, 1, 2), say=said.append)
-    assert told.steps == told.summary()["learned_steps"] == 12
-    assert any("learns from both halves and every other view of their mean: 12 steps" in line for line in said)
+    assert told.steps == told.summary()["learned_steps"] == 18
+    assert any("learns from both halves and every other view of their mean: 18 steps" in line for line in said)
     assert torch.isfinite(found).all()
 
 

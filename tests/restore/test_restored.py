@@ -130,7 +130,7 @@ def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxel
     pair = pair_of(halves[0], halves[1], ANGLES)
     for small, times in ((0, 1), (math.prod(SHAPE) // 4, 1), (math.prod(SHAPE) // 9, 1.5), (math.prod(SHAPE) // 64, 2)):
         assert Learning(pair, ANGLES, QUICK.model_copy(update={"small_voxels": small}), 0, False).steps == times * QUICK.steps
-    assert [RestoreConfig().parts_for(common, 1, 2) for common in (0.1, 0.9)] == [[300, 150, 150], [960]]
+    assert [RestoreConfig().parts_for(common, 1, 2) for common in (0.1, 0.9)] == [[600, 150, 150], [960]]
     for common, steps in ((0.1, [600, 600, 849, 1200]), (0.9, [480, 960, 1358, 1920])):
         assert [sum(RestoreConfig().parts_for(common, voxels)) for voxels in (1, 2**21, 64 * 256 * 256, 2**25)] == steps
 

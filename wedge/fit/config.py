@@ -101,7 +101,7 @@ class RestoreConfig(_Frozen):
     def parts_for(self, common: float, voxels: int, ways: int = 1) -> list[int]:
         """Return the steps from halves of so many voxels that share so much of their power, and those of each round that follows.
 
-        Clear ones that are halved in several ways teach as many steps of each.
+        Halved in several ways they teach as many steps of each.
         """
         more = min(_MOST_STEPS, math.sqrt(voxels / self.small_voxels)) if self.small_voxels else 1.0
         if common > self.clear_above:
@@ -109,7 +109,7 @@ class RestoreConfig(_Frozen):
         steps = round(self.steps * max(1.0, more / 2))
         rounds = min(self.own_rounds, steps - 1)
         each = max(1, steps // (2 * max(1, rounds)))
-        return [steps - rounds * each, *[each] * rounds]
+        return [ways * (steps - rounds * each), *[each] * rounds]
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
         """Return the adaptive field of what the network leaves, in all else like another one."""
