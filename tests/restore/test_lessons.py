@@ -81,12 +81,12 @@ def test_it_is_given_what_views_would_show_of_what_was_made_with_noise(pair: Pai
     noise, places = pair.noise(), pair.noise().unfold(0, SIZE, 1).unfold(1, SIZE, 1).unfold(2, SIZE, 1)
     assert float(torch.stack(noises).std()) == pytest.approx(float(noise.std()), rel=0.1)
     found = set()
-    for cube in noises[:8]:
+    for cube in noises[:5]:
         ways = [sign * cube.flip(axes) for sign in (1, -1) for axes in ([], [0], [1, 2], [0, 1, 2])]
         apart = [float((places - way).abs().amax((3, 4, 5)).min()) for way in ways]
         assert min(apart) < 1e-4, "it is from somewhere in the noise, turned so that as much is missing of it"
         found.add(apart.index(min(apart)))
-    assert len(found) > 3, "in one of eight ways"
+    assert len(found) > 2, "in one of eight ways"
     again = Unchanged()
     FromMade(density, pair, cubes, 3).loss(again, 9, range(40))
     assert torch.equal(again.given[0][:, 0], given), "which depends on the seed and the index alone"
@@ -162,7 +162,7 @@ def test_noise_that_halves_teach_is_unlearned(rods: torch.Tensor) -> None:
     halves = [seen(rods + 0.5 * drawn(seed)) for seed in (1, 2)]
 
     def likeness(rounds: int) -> tuple[float, float]:
-        config = RestoreConfig(steps=240, own_rounds=rounds, cube=SIZE, channels=6, clear_above=1.0)
+        config = RestoreConfig(steps=160, own_rounds=rounds, cube=SIZE, channels=6, clear_above=1.0)
         made = learn(pair_of(*halves, ANGLES), ANGLES, config, 0, False)
         found = made.rows(Halves(SHAPE, lambda low, high: (halves[0][low:high], halves[1][low:high])), 0, SHAPE[0])
         missing = [each - seen(each) for each in (found, rods)]
