@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -85,13 +85,20 @@ def command(
     require_space([output], shape, on_note=say)
     with formats.create_volume(output, shape, voxel_size_angstrom=voxel, tilt_angles_deg=angles, overwrite=overwrite) as writer:
         made, steps = _learned(pair_on(halves, rows, angles), angles, config, seed, half)
+        if made.background is not None:
+            say(str(made.background))
         for block, density in made.blocks(halves):
             writer.write_rows(block.start, density.cpu())
-        settings = config.model_dump(include={"channels", "batch", "learning_rate"})
-        settings |= {"steps": steps, "cube": size, "seed": seed, "precision": "bfloat16" if half else "float32"}
+        settings = _settings(config, made, {"steps": steps, "cube": size, "seed": seed, "precision": "bfloat16" if half else "float32"})
         record = clock.record(sys.argv, settings, inputs=[first, second], device=str(target))
         writer.commit(record)
     emit({"output": output, **settings, **cost_of(record)}, as_json=json, text=str(output))
+
+
+def _settings(config: RestoreConfig, made: Restoration, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what the record says of how density was restored."""
+    background = None if made.background is None else made.background.level
+    return {**config.model_dump(include={"channels", "batch", "learning_rate"}), **more, "background": background}
 
 
 def _learned(pair: Pair, angles: tuple[float, ...], config: RestoreConfig, seed: int, half_precision: bool) -> tuple[Restoration, int]:

@@ -236,10 +236,11 @@ class AdaptiveRun:
         def solved(rows: range) -> torch.Tensor:
             wide = range(max(0, rows.start - HALO_ROWS), min(total, rows.stop + HALO_ROWS))
             mine, look = slice(rows.start - wide.start, rows.stop - wide.start), looker(rows)
-            known = None if self._known is None else self._known.density(rows)
+            known = self._known
+            before = None if known is None else known.density(rows)
 
             def found(density: torch.Tensor) -> torch.Tensor:
-                return density[mine] if known is None else known + less_coarse(density)[mine]
+                return density[mine] if known is None or before is None else known.bounded(before + less_coarse(density)[mine])
 
             density = self._solve(wide, config, projector, go_on, lambda done, density: look(done, found(density)), perturbed=True)
             # A part of a block is not kept on a device that is full.

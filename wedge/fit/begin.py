@@ -6,9 +6,12 @@ import torch
 
 from wedge.data import TiltSeries
 from wedge.errors import InputError
+from wedge.fit import team
+from wedge.fit.background import noise_level
+from wedge.fit.borne_out import is_borne_out
 from wedge.fit.build import Plugins
 from wedge.fit.checkpoint import Progress
-from wedge.fit.config import FitConfig
+from wedge.fit.config import FitConfig, RestoreConfig
 from wedge.fit.halves import Halves, pair_halves
 from wedge.fit.hold_out import views_to_hold_out, without_held_out
 from wedge.fit.job import Job
@@ -61,8 +64,8 @@ def begin(
         settled, units, chosen = FitConfig.model_validate(saved.settled) if saved.settled else config, saved.normalization, saved.chosen
         margin = int(settled.margin)
     else:
-        units, margin = _units(fitted, halves, plugins, config, device)
-        settled, chosen = config.model_copy(update={"margin": margin}), {}
+        units, margin = _units(fitted, halves, plugins, config, device, say)
+        settled, chosen = config.model_copy(update={"margin": margin, "restore": _sign_as_told(config)}), {}
     if margin:
         # Rays that miss the volume ask for a wider field only to tell of what is beside it.
         tilts, half = trimmed(tilts), trimmed(half) if half is not None else None
@@ -107,18 +110,43 @@ def _refuse_empty_rows(tilts: TiltSeries) -> None:
             raise InputError(f"row {empty[0]} of {tilts.name} has weight 0 in all views that are fitted: leave it out with --crop-y")
 
 
+def _sign_as_told(config: FitConfig) -> RestoreConfig:
+    """Return how a network restores, which finds no sign where the user has told that there are both."""
+    return config.restore.model_copy(update={"other_side": 0.0}) if config.positivity == "off" else config.restore
+
+
 def _units(
-    tilts: TiltSeries, halves: Halves | None, plugins: Plugins, config: FitConfig, device: torch.device
+    tilts: TiltSeries,
+    halves: Halves | None,
+    plugins: Plugins,
+    config: FitConfig,
+    device: torch.device,
+    say: Callable[[str], None],
 ) -> tuple[Normalization, int]:
     """Find the units of a fit and the margin of its box."""
     projector = plugins.projector.build(tilts.geometry, device)
     try:
         units = normalize(tilts, projector, device, config.offset, config.positivity)
+        if units.positive and _may_find_sign_later(tilts, halves, plugins, config, device):
+            build = plugins.projector.build
+            # One decision for all devices.
+            if not team.least(int(is_borne_out(tilts, units.offset, units.scale, build, device)), device):
+                say("noise hides whether density has one sign: it is told once it is restored (--positivity on or off, --offset)")
+                units = normalize(tilts, projector, device, config.offset, "off")
     finally:
         projector.close()
     weights = sample_weights(tilts)
     noise = None if halves is None else halves.noise_variance(sample_rows, weights)
     return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry, weights, noise)
+
+
+def _may_find_sign_later(tilts: TiltSeries, halves: Halves | None, plugins: Plugins, config: FitConfig, device: torch.device) -> bool:
+    """Return whether sign and background were estimated from noisy views, and a network that restores density would show the sign."""
+    told = config.positivity != "auto" or config.offset != "auto" or tilts.simulated or config.method not in ("auto", "restore")
+    if told or not left_to_a_network(Job(tilts, halves, plugins, config, Normalization(0.0, 1.0, True), 0, device, 0)):
+        return False
+    rows = sample_rows(tilts)
+    return bool(_NOISY * noise_level(rows, sample_weights(tilts)) ** 2 > rows.var())
 
 
 def _kind(job: Job, say: Callable[[str], None]) -> str:

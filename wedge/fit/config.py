@@ -80,6 +80,8 @@ class RestoreConfig(_Frozen):
     share more than ``clear_above`` of their power they teach it better than that: ``clear_steps`` are all from them. Of more than
     ``small_voxels`` voxels it takes more steps, for there is more to learn: of clear halves in proportion to the root of the voxels, up to
     four times as many, of others half of that, where it is more.
+    Where no more than ``other_side`` of what it has made lies on the other side of the background, density has one sign and the background
+    is made flat, see `wedge.restore.one_sign`.
     ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
     not, see `AdaptiveConfig`.
     """
@@ -88,6 +90,7 @@ class RestoreConfig(_Frozen):
     clear_steps: int = Field(default=480, ge=1, le=10**6, description="where halves are clear")
     own_rounds: int = Field(default=2, ge=0, le=16, description="of learning from what was made; 0: from halves alone")
     clear_above: float = Field(default=0.6, ge=0, le=1, description="mean over shells, see `wedge.restore.halves.Units`; 1: never")
+    other_side: float = Field(default=0.2, ge=0, le=0.5, description="of the background, of density with one sign; 0: none is told so")
     small_voxels: int = Field(default=2**19, ge=0, description="of the rows that are learned from; 0: no more steps for more of them")
     cube: int = Field(default=40, ge=16, le=256)
     channels: int = Field(default=12, ge=1, le=256, description="features of the finest layer")

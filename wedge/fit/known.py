@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from wedge.contracts import Projector
 from wedge.fit.adaptive import smoothed
+from wedge.restore.one_sign import Background
 
 COARSE_VOXELS = 4.7
 """Standard deviation of the Gaussian that tells what is coarse: it leaves half of what has a frequency of 0.04 cycles per voxel."""
@@ -31,6 +32,9 @@ class Known(Protocol):
     def views(self, rows: range) -> np.ndarray:
         """Return its sinograms ``(y, tilt, x)``."""
 
+    def bounded(self, density: torch.Tensor) -> torch.Tensor:
+        """Return density, known and beyond, without what cannot be."""
+
 
 class KnownDensity:
     """Density in the units of intensity per pixel, nothing in the margins.
@@ -43,10 +47,19 @@ class KnownDensity:
         Of the fitted views around the volume, without margins.
     margin
         Voxels that the fitted box is wider on either side in x.
+    background
+        That nothing lies beyond; None where density has both signs.
     """
 
-    def __init__(self, read: Callable[[int, int], torch.Tensor], projector: Projector, margin: int, device: torch.device) -> None:
-        self._read, self._projector, self._margin, self._device = read, projector, margin, device
+    def __init__(
+        self,
+        read: Callable[[int, int], torch.Tensor],
+        projector: Projector,
+        margin: int,
+        device: torch.device,
+        background: Background | None = None,
+    ) -> None:
+        self._read, self._projector, self._margin, self._device, self._background = read, projector, margin, device, background
 
     def density(self, rows: range) -> torch.Tensor:
         """Return rows ``(y, z, x)`` with the margins of the fitted box."""
@@ -55,3 +68,7 @@ class KnownDensity:
     def views(self, rows: range) -> np.ndarray:
         """Return its sinograms ``(y, tilt, x)``."""
         return self._projector.project(self._read(rows.start, rows.stop).to(self._device)).cpu().numpy()
+
+    def bounded(self, density: torch.Tensor) -> torch.Tensor:
+        """Return density ``(y, z, x)`` with a flat background, where there is one."""
+        return density if self._background is None else self._background.flat(density)

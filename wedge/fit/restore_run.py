@@ -98,6 +98,7 @@ def reconstruct_restored(
             _learn(job, learning, progress, run_dir, stop, checkpoint_seconds, show)
         same_for_all(learning)
         restoration = Restoration.of(learning, pair, angles)
+        _tell_background(job, restoration, say)
         # What it learned from would take room beside what comes next.
         del learning, pair, others
         if stop.reason is not None:
@@ -105,7 +106,7 @@ def reconstruct_restored(
         read = opened.enter_context(_restored_rows(job, restoration, halves, run_dir, stop))
         projector = job.plugins.projector.build(job.tilts.geometry, job.device)
         opened.callback(projector.close)
-        known = KnownDensity(read, projector, job.margin, job.device)
+        known = KnownDensity(read, projector, job.margin, job.device, restoration.background)
 
         def solved(done: int, rows: int, loss: float) -> None:
             on_progress(steps + done, total, loss)
@@ -124,6 +125,12 @@ def _what_is_learned(job: Job, ways: int, rows: range, steps: int) -> str:
     part = "" if len(rows) == num_rows else f", rows {rows.start} to {rows.stop - 1} of {num_rows}"
     channels, of = job.config.restore.channels, what_is_halved(job, ways)
     return f"a network of {channels} channels learns from {of}{part}: {steps} steps, on {job.device}"
+
+
+def _tell_background(job: Job, restoration: Restoration, say: Callable[[str], None]) -> None:
+    if background := restoration.background:
+        say(f"{background} (--positivity off keeps all)")
+        job.chosen["background"] = background.level
 
 
 def _beyond(job: Job, steps: int) -> Job:

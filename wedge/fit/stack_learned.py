@@ -79,7 +79,9 @@ def learned_estimates(
         except (InputError, DeviceError) as error:
             say(f"{error}: the stack does without a network")
             return None
-        learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
+        # The sum has its own flat background, and a network that is taught one makes less of fine detail.
+        settings = job.config.restore.model_copy(update={"other_side": 0.0})
+        learning = Learning(pair, angles, settings, job.config.seed, in_half_precision(job), others)
         channels, of = job.config.restore.channels, what_is_halved(kept, 1 + len(others))
         say(f"a network of {channels} channels learns from {of}: {learning.steps} steps, on {job.device}")
         while team.leads() and learning.done < learning.steps and go_on():

@@ -22,6 +22,7 @@ from wedge.restore.cubes import Cubes
 from wedge.restore.gain import gain_of
 from wedge.restore.halves import LOWEST, Pair, by_shell, radius, shell_of
 from wedge.restore.network import Restorer, applied, applied_all_round
+from wedge.restore.one_sign import background_of
 
 
 class Lesson(Protocol):
@@ -101,11 +102,19 @@ class FromMade:
         self._weight = _weight(cubes.size, made.device)
 
     @classmethod
-    def by(cls, network: Restorer, pair: Pair, turns: Sequence[tuple[int, ...]], cubes: Cubes, seed: int) -> "FromMade":
-        """Return a lesson from what a network makes of the mean of both halves, in several positions, as strong as the specimen."""
+    def by(
+        cls, network: Restorer, pair: Pair, turns: Sequence[tuple[int, ...]], cubes: Cubes, seed: int, other_side: float = 0.0
+    ) -> "FromMade":
+        """Return a lesson from what a network makes of the mean of both halves, in several positions, as strong as the specimen.
+
+        Where that has one sign, see `wedge.restore.one_sign` for ``other_side``, its background is flat.
+        """
         made = applied_all_round(network, pair.filtered_mean(pair.units.share_of_mean), turns)
         made -= made.mean()
-        return cls(by_shell(made, gain_of(partial(applied, network), made, pair)), pair, cubes, seed)
+        made = by_shell(made, gain_of(partial(applied, network), made, pair))
+        background = background_of(made, other_side)
+        made = made if background is None else background.flat(made)
+        return cls(made - made.mean(), pair, cubes, seed)
 
     def loss(self, network: Restorer, step: int, indices: range) -> torch.Tensor:
         """Return the mean over cubes of the power of what is wrong."""

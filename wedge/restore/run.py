@@ -9,6 +9,7 @@ from wedge.fit.config import RestoreConfig
 from wedge.restore.halves import Pair, Units, pair_of
 from wedge.restore.memory import BLOCK_ROWS, FILTER_ROWS, LEARNED_VOXELS
 from wedge.restore.network import REACH, Restorer, applied, applied_all_round, half_turns
+from wedge.restore.one_sign import Background, background_of
 from wedge.restore.training import LEAST_CUBE, Learning
 from wedge.slabs import slab_ranges
 
@@ -64,6 +65,8 @@ class Restoration:
     ----------
     share
         ``(shell,)`` of the mean of both halves that the network is given.
+    background
+        That nothing lies beyond, in the units of the halves; None where density has both signs.
     """
 
     network: Restorer
@@ -71,6 +74,7 @@ class Restoration:
     turns: Sequence[tuple[int, ...]]
     offset: float
     share: torch.Tensor
+    background: Background | None = None
 
     @classmethod
     def of(cls, learning: Learning, pair: Pair, tilt_angles_deg: Sequence[float], *, cautious: bool = False) -> "Restoration":
@@ -83,8 +87,11 @@ class Restoration:
             makes less of what is faint, and more often the right thing of fine detail that it has to guess from the coarse.
         """
         network, share = (learning.by_halves, pair.units.share) if cautious else (learning.network, pair.units.share_of_mean)
-        offset = float(applied(network, pair.filtered_mean(share)).mean())
-        return cls(network, pair.units, half_turns(tilt_angles_deg), offset, share)
+        made = applied(network, pair.filtered_mean(share))
+        offset = float(made.mean())
+        background = background_of(made - offset, learning.config.other_side)
+        background = background and background.in_units(pair.units.scale, pair.units.mean)
+        return cls(network, pair.units, half_turns(tilt_angles_deg), offset, share, background)
 
     def rows(self, halves: Halves, y_start: int, y_stop: int) -> torch.Tensor:
         """Return some rows ``(y, z, x)`` of the mean of both halves, restored: it shows more than either half that was learned from."""
@@ -97,7 +104,8 @@ class Restoration:
         low, high = around(*seen, FILTER_ROWS)
         filtered = self.units.filtered_mean(*halves.read(low, high), self.share)[seen[0] - low : seen[1] - low]
         made = applied_all_round(self.network, filtered, self.turns)[y_start - seen[0] : y_stop - seen[0]] - self.offset
-        return made * self.units.scale + self.units.mean
+        made = made * self.units.scale + self.units.mean
+        return made if self.background is None else self.background.flat(made)
 
     def blocks(self, halves: Halves) -> Iterator[tuple[range, torch.Tensor]]:
         """Give all rows, block by block."""

@@ -67,7 +67,7 @@ class Learning:
         others: Sequence[Pair] = (),
     ) -> None:
         device = pair.halves[0].device
-        self.done, self._pairs, self._config, self._seed = 0, (pair, *others), config, seed
+        self.done, self._pairs, self.config, self._seed = 0, (pair, *others), config, seed
         self._parts = config.parts_for(pair.units.common, pair.halves[0].numel(), len(self._pairs))
         self.steps = sum(self._parts)
         with torch.random.fork_rng(devices=[]):
@@ -88,7 +88,7 @@ class Learning:
 
     def step(self) -> torch.Tensor:
         """Take one step and return its loss, in units of the noise while it learns from halves."""
-        batch = self._config.batch
+        batch = self.config.batch
         part, begun = self._part()
         loss = self._lesson.loss(self.network, self.done, range(self.done * batch, (self.done + 1) * batch))
         self._optimizer.zero_grad()
@@ -114,8 +114,9 @@ class Learning:
             if part + 1 < len(self._parts):
                 if part == 0:
                     self.by_halves = deepcopy(self.network)
-                self._lesson = FromMade.by(self.network, self._pairs[0], self._turns, self._cubes, self._seed)
-                self._optimizer = Muon(self.network.parameters(), self._config.learning_rate)
+                other_side = self.config.other_side
+                self._lesson = FromMade.by(self.network, self._pairs[0], self._turns, self._cubes, self._seed, other_side)
+                self._optimizer = Muon(self.network.parameters(), self.config.learning_rate)
         elif isinstance(self._lesson, FromHalves) and taken * _FILLS // steps > (taken - 1) * _FILLS // steps:
             self._lesson.fill(self.network)
 
