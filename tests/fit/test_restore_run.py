@@ -294,3 +294,22 @@ def test_known_density_has_no_margins_and_shows_what_the_projector_sees(rods, vi
     assert torch.equal(wide[:, :, 5:-5], rods[3:9])
     assert not wide[:, :, :5].any()
     assert np.allclose(known.views(range(3, 9)), views[3:9], atol=1e-4 * views.std())
+
+
+def test_nothing_beyond_the_background_is_kept_unless_both_signs_are_asked_for(views, tmp_path) -> None:
+    quick = {"restore": QUICK["restore"] | {"other_side": 0.5}}
+    series, said = noisy(views, 1), []
+    for positivity in ("auto", "off"):
+        changes = quick | {"positivity": positivity, "offset": float(series.array.mean())}
+        found, told = run(tmp_path / positivity, series, configured(**changes), say=said.append)
+        flat = ((found == found.min()) | (found == found.max())).float().mean()
+        if positivity == "auto":
+            level = told.summary()["chosen"]["background"]
+            assert level in (pytest.approx(float(found.min())), pytest.approx(float(found.max())))
+            assert float(flat) > 0.05
+            assert any("nothing" in line and "background" in line for line in said)
+            said.clear()
+        else:
+            assert "background" not in told.summary()["chosen"]
+            assert float(flat) < 0.001
+            assert not any("background" in line for line in said)

@@ -87,7 +87,7 @@ def reconstruct_restored(
         learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
         steps, total = learning.steps, learning.steps + num_rows
         job.observers.start(job.run_info(run_dir, total, progress.step, job.config))
-        say(_what_is_learned(job, 1 + len(others), rows, steps))
+        say(_what_is_learned(job, 1 + len(others), rows, learning.pace))
 
         def show(step: int, loss: float) -> None:
             on_progress(step, total, loss)
@@ -120,11 +120,11 @@ def reconstruct_restored(
     )  # fmt: skip
 
 
-def _what_is_learned(job: Job, ways: int, rows: range, steps: int) -> str:
+def _what_is_learned(job: Job, ways: int, rows: range, pace: str) -> str:
     num_rows = job.tilts.geometry.volume_shape[1]
     part = "" if len(rows) == num_rows else f", rows {rows.start} to {rows.stop - 1} of {num_rows}"
     channels, of = job.config.restore.channels, what_is_halved(job, ways)
-    return f"a network of {channels} channels learns from {of}{part}: {steps} steps, on {job.device}"
+    return f"a network of {channels} channels learns from {of}{part}: {pace}, on {job.device}"
 
 
 def _tell_background(job: Job, restoration: Restoration, say: Callable[[str], None]) -> None:

@@ -86,6 +86,12 @@ class Learning:
         # Each half, and what was made, once more for the gain.
         return 2 * len(self._pairs) * (_FILLS - 1) + (len(self._turns) + 3) * (len(self._parts) - 1)
 
+    @property
+    def pace(self) -> str:
+        """How many steps there are, and how many of them follow what was made by then, in words."""
+        own = sum(self._parts[1:])
+        return f"{self.steps} steps" + (f", the last {own} from what it has made by then" if own else "")
+
     def step(self) -> torch.Tensor:
         """Take one step and return its loss, in units of the noise while it learns from halves."""
         batch = self.config.batch
