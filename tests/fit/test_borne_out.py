@@ -82,10 +82,10 @@ def test_a_sign_that_is_not_borne_out_is_left_open(positive, both_signs, monkeyp
     monkeypatch.setattr("wedge.fit.restore_halves.ENOUGH_VOXELS", 1)
     plugins, said = Plugins(Registry.load({"WEDGE_PLUGINS": ""}).resolve("network", "voxel"), PROJECTOR), []
 
-    def begun(series: TiltSeries, **changes):
+    def begun(series: TiltSeries, above: float = 100, **changes):
         told = {"network": {"name": "voxel"}, "projector": {"name": "torch"}, "method": "auto", "tune": ("stack", "restore")}
         said.clear()
-        return begin(scaled(series, sign, 100), None, plugins, validate(told | changes), CPU, None, say=said.append)
+        return begin(scaled(series, sign, above), None, plugins, validate(told | changes), CPU, None, say=said.append)
 
     # With most of the fringe the darkest rays pass for empty ones.
     doubtful = seen(0.8)
@@ -103,4 +103,7 @@ def test_a_sign_that_is_not_borne_out_is_left_open(positive, both_signs, monkeyp
     assert begun(doubtful, offset=100.0 - sign * 2).units.positive
     assert begun(doubtful, method="stack").units.positive
     assert begun(doubtful, tune=("stack",)).units.positive
+    assert begun(replace(doubtful, simulated=True), above=0).units.positive
+    # Without noise other things than the sign make predictions wrong.
+    assert begun(seen(0.8, 1e4)).units.positive
     assert begun(doubtful, positivity="off").config.restore.other_side == 0

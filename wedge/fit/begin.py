@@ -7,7 +7,6 @@ import torch
 from wedge.data import TiltSeries
 from wedge.errors import InputError
 from wedge.fit import team
-from wedge.fit.background import noise_level
 from wedge.fit.borne_out import is_borne_out
 from wedge.fit.build import Plugins
 from wedge.fit.checkpoint import Progress
@@ -127,7 +126,7 @@ def _units(
     projector = plugins.projector.build(tilts.geometry, device)
     try:
         units = normalize(tilts, projector, device, config.offset, config.positivity)
-        if units.positive and _may_find_sign_later(tilts, halves, plugins, config, device):
+        if units.positive and _may_find_sign_later(Job(tilts, halves, plugins, config, units, 0, device, 0)):
             build = plugins.projector.build
             # One decision for all devices.
             if not team.least(int(is_borne_out(tilts, units.offset, units.scale, build, device)), device):
@@ -140,13 +139,11 @@ def _units(
     return units, fitted_margin(config.margin, sample_rows(tilts) - units.offset, tilts.geometry, weights, noise)
 
 
-def _may_find_sign_later(tilts: TiltSeries, halves: Halves | None, plugins: Plugins, config: FitConfig, device: torch.device) -> bool:
+def _may_find_sign_later(job: Job) -> bool:
     """Return whether sign and background were estimated from noisy views, and a network that restores density would show the sign."""
-    told = config.positivity != "auto" or config.offset != "auto" or tilts.simulated or config.method not in ("auto", "restore")
-    if told or not left_to_a_network(Job(tilts, halves, plugins, config, Normalization(0.0, 1.0, True), 0, device, 0)):
-        return False
-    rows = sample_rows(tilts)
-    return bool(_NOISY * noise_level(rows, sample_weights(tilts)) ** 2 > rows.var())
+    config = job.config
+    told = config.positivity != "auto" or config.offset != "auto" or job.tilts.simulated or config.method not in ("auto", "restore")
+    return not told and left_to_a_network(job) and _spectrum(job).signal_to_noise < _NOISY
 
 
 def _kind(job: Job, say: Callable[[str], None]) -> str:
