@@ -1,6 +1,7 @@
 """Whether views bear out the background above which all density is: what the answer follows, and what it does not."""
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from wedge.geometry import TiltGeometry
 from wedge.registry import Registry
 
 CPU = torch.device("cpu")
-SHAPE = (24, 24, 64)  # z, y, x
+SHAPE = (24, 16, 64)  # z, y, x
 GEOMETRY = TiltGeometry(tuple(np.linspace(-60, 60, 41)), SHAPE[1:], SHAPE)
 PROJECTOR = Registry.load({"WEDGE_PLUGINS": ""}).resolve("projector", "torch", {"cache": False})
 
@@ -27,12 +28,13 @@ def balls(fringe: float) -> torch.Tensor:
     num_z, num_y, num_x = SHAPE[0], SHAPE[1], 3 * SHAPE[2]
     grid = np.stack(np.meshgrid(*[np.arange(n) for n in (num_y, num_z, num_x)], indexing="ij"), -1)
     density = np.zeros((num_y, num_z, num_x))
-    for _ in range(150):
+    for _ in range(100):
         away = ((grid - random.uniform((0, 4, 4), (num_y, num_z - 4, num_x - 4))) ** 2).sum(-1)
         density += np.exp(-away / 2 / 1.5**2) - fringe * (1.5 / 3) ** 3 * np.exp(-away / 2 / 3**2)
     return torch.from_numpy(density.astype(np.float32))
 
 
+@cache
 def seen(fringe: float, signal_to_noise: float = 2.0) -> TiltSeries:
     projector = PROJECTOR.build(GEOMETRY.with_volume((SHAPE[0], SHAPE[1], 3 * SHAPE[2])), CPU)
     views = projector.project(balls(fringe)).numpy()
@@ -62,7 +64,7 @@ def test_a_background_is_borne_out_of_positive_density_alone(positive, both_sign
     assert is_borne_out(positive, 0.0, 1, PROJECTOR.build, CPU)
     assert is_borne_out(positive, background(positive), 1, PROJECTOR.build, CPU)
     spread = float(both_signs.array.std())
-    for darker in (0.05, 0.2, 0.5):
+    for darker in (0.05, 0.1, 0.2):
         assert not is_borne_out(both_signs, -darker * spread, 1, PROJECTOR.build, CPU), darker
 
 
