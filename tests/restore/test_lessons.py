@@ -140,7 +140,7 @@ def test_halves_teach_first_and_then_what_was_made_by_then(pair: Pair, monkeypat
     while learning.done < learning.steps:
         learning.step()
     assert [type(lesson) for lesson, _ in taught] == [FromHalves] * 8 + [FromMade] * 8
-    assert learning.pace == "16 steps, the last 8 from what it has made by then"
+    assert learning.steps_in_words == "16 steps, the last 8 from what it has made by then"
     assert made == [8, 12], "and not at the end, when nothing is learned any more"
     assert taught[8][0] is taught[11][0] is not taught[12][0]
     assert [indices for _, indices in taught] == [range(3 * step, 3 * step + 3) for step in range(16)], "no cube twice"

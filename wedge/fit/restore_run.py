@@ -87,7 +87,7 @@ def reconstruct_restored(
         learning = Learning(pair, angles, job.config.restore, job.config.seed, in_half_precision(job), others)
         steps, total = learning.steps, learning.steps + num_rows
         job.observers.start(job.run_info(run_dir, total, progress.step, job.config))
-        say(_what_is_learned(job, 1 + len(others), rows, learning.pace))
+        say(_what_is_learned(job, 1 + len(others), rows, learning.steps_in_words))
 
         def show(step: int, loss: float) -> None:
             on_progress(step, total, loss)

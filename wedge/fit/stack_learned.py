@@ -83,7 +83,7 @@ def learned_estimates(
         settings = job.config.restore.model_copy(update={"other_side": 0.0})
         learning = Learning(pair, angles, settings, job.config.seed, in_half_precision(job), others)
         channels, of = job.config.restore.channels, what_is_halved(kept, 1 + len(others))
-        say(f"a network of {channels} channels learns from {of}: {learning.pace}, on {job.device}")
+        say(f"a network of {channels} channels learns from {of}: {learning.steps_in_words}, on {job.device}")
         while team.leads() and learning.done < learning.steps and go_on():
             learning.step()
             job.observers.stage("learning from halves of the views", learning.done, learning.steps)

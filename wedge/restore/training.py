@@ -87,7 +87,7 @@ class Learning:
         return 2 * len(self._pairs) * (_FILLS - 1) + (len(self._turns) + 3) * (len(self._parts) - 1)
 
     @property
-    def pace(self) -> str:
+    def steps_in_words(self) -> str:
         """How many steps there are, and how many of them follow what was made by then, in words."""
         own = sum(self._parts[1:])
         return f"{self.steps} steps" + (f", the last {own} from what it has made by then" if own else "")
