@@ -108,10 +108,11 @@ class PageServer:
 
     def close(self) -> None:
         """Give those that wait the last state, and end."""
-        between = time.monotonic() - self._server.answered < _BETWEEN_SECONDS
+        now = time.monotonic()
         self._server.closing.set()
         self._server.idle.wait(_CLOSING_SECONDS)
-        if between:
+        # Asked for only now: who has just read an answer is written down a moment later, before the server is idle.
+        if now - self._server.answered < _BETWEEN_SECONDS:
             # Somebody watches, and would never hear how it ended.
             self._server.told.wait(_CLOSING_SECONDS)
             self._server.idle.wait(_CLOSING_SECONDS)
