@@ -131,8 +131,11 @@ def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxel
     for small, times in ((0, 1), (math.prod(SHAPE) // 4, 1), (math.prod(SHAPE) // 9, 1.5), (math.prod(SHAPE) // 64, 2)):
         assert Learning(pair, ANGLES, QUICK.model_copy(update={"small_voxels": small}), 0, False).steps == times * QUICK.steps
     assert [RestoreConfig().parts_for(common, 1, 2) for common in (0.1, 0.9)] == [[600, 150, 150], [960]]
-    for common, steps in ((0.1, [600, 600, 849, 1200]), (0.9, [480, 960, 1358, 1920])):
-        assert [sum(RestoreConfig().parts_for(common, voxels)) for voxels in (1, 2**21, 64 * 256 * 256, 2**25)] == steps
+    sizes = (1, 2**21, 64 * 256 * 256, 2**25)
+    assert [RestoreConfig().parts_for(0.9, voxels) for voxels in sizes] == [[480], [960], [1358], [1920]]
+    assert [RestoreConfig().parts_for(0.1, voxels)[0] for voxels in sizes] == [300, 600, 849, 1200]
+    assert [RestoreConfig().parts_for(0.1, voxels)[1:] for voxels in sizes] == [[150, 150], [150, 150], [212, 212], [300, 300]]
+    assert [RestoreConfig(own_rounds=0).parts_for(0.1, voxels) for voxels in sizes[:3]] == [[600], [600], [849]]
 
 
 def test_steps_are_parted_alike_and_none_is_lost() -> None:

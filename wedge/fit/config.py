@@ -78,8 +78,8 @@ class RestoreConfig(_Frozen):
     ``cube`` is the edge in voxels of what the network sees at once: about two particles. In one half of the ``steps`` the network learns
     from the halves, in the other ``own_rounds`` times from what it has made so far, with noise, see `wedge.restore.lessons`. Where halves
     share more than ``clear_above`` of their power they teach it better than that: ``clear_steps`` are all from them. Of more than
-    ``small_voxels`` voxels it takes more steps, for there is more to learn: of clear halves in proportion to the root of the voxels, up to
-    four times as many, of others half of that, where it is more.
+    ``small_voxels`` voxels it takes more steps, for there is more to learn: from halves in proportion to the root of the voxels, up to four
+    times as many, from what it has made half of that, where it is more.
     Where no more than ``other_side`` of what it has made lies on the other side of the background, density has one sign and the background
     is made flat, see `wedge.restore.one_sign`.
     ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
@@ -109,10 +109,10 @@ class RestoreConfig(_Frozen):
         more = min(_MOST_STEPS, math.sqrt(voxels / self.small_voxels)) if self.small_voxels else 1.0
         if common > self.clear_above:
             return [round(self.clear_steps * ways * max(1.0, more))]
-        steps = round(self.steps * max(1.0, more / 2))
-        rounds = min(self.own_rounds, steps - 1)
-        each = max(1, steps // (2 * max(1, rounds)))
-        return [ways * (steps - rounds * each), *[each] * rounds]
+        rounds = min(self.own_rounds, self.steps - 1)
+        each = max(1, self.steps // (2 * max(1, rounds)))
+        from_halves = max(self.steps - rounds * each, round(self.steps / 2 * more))
+        return [ways * from_halves, *[round(each * max(1.0, more / 2))] * rounds]
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
         """Return the adaptive field of what the network leaves, in all else like another one."""

@@ -99,7 +99,8 @@ class FromMade:
     def __init__(self, made: torch.Tensor, pair: Pair, cubes: Cubes, seed: int) -> None:
         self._made, self._cubes, self._seed = made, cubes, seed
         self._given, self._noise = by_shell(made, pair.units.share_of_mean), pair.noise()
-        self._weight = _weight(cubes.size, made.device)
+        # The lowest frequencies too: of what was made they are known, and what is taught to no network is another one after each lesson.
+        self._weight = _weight(radius((cubes.size,) * 3, made.device) <= 0.5, cubes.size)
 
     @classmethod
     def by(
@@ -147,17 +148,17 @@ def _wrong(network: Restorer, inputs: list[torch.Tensor], targets: list[torch.Te
     return (power * weights).sum() / (weights > 0).sum()
 
 
-def _weight(size: int, device: torch.device) -> torch.Tensor:
-    """Return the weight of each frequency of a cube, by which white noise of variance 1 counts as 1; the mirrored half counts too."""
-    frequency = radius((size,) * 3, device)
-    weight = ((frequency > LOWEST) & (frequency <= 0.5)).float()
+def _weight(counted: torch.Tensor, size: int) -> torch.Tensor:
+    """Return the weight of each frequency of a cube that counts, by which white noise of variance 1 is 1; the mirrored half counts too."""
+    weight = counted.float()
     weight[..., 1:-1] *= 2
     return weight / size**3
 
 
 def _noise_weight(size: int, noise: torch.Tensor) -> torch.Tensor:
-    """Return the weight of each frequency of a cube over the power of its noise."""
-    return _weight(size, noise.device) * (1 / noise)[shell_of(radius((size,) * 3, noise.device))]
+    """Return the weight of each frequency of a cube that halves teach, over the power of its noise."""
+    frequency = radius((size,) * 3, noise.device)
+    return _weight((frequency > LOWEST) & (frequency <= 0.5), size) * (1 / noise)[shell_of(frequency)]
 
 
 def _filled(network: Restorer, half: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
