@@ -4,6 +4,7 @@ Rows are always cut alike, so that the result does not depend on memory; beyond 
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import torch
@@ -28,6 +29,12 @@ def mirrored(start: int, stop: int, count: int) -> np.ndarray:
     return np.where(place < count, place, 2 * count - 1 - place)
 
 
+@cache
+def _splines() -> np.ndarray:
+    """Return the splines of the weights at each frequency of a table, ``(frequency, knot)``."""
+    return spline_basis(np.arange(_TABLE + 1) / _TABLE)
+
+
 class RadialFilter:
     """Filters for slabs of a ``(z, y, x)`` volume, whose voxels along z and x are so many pixels large."""
 
@@ -44,7 +51,7 @@ class RadialFilter:
 
     def response(self, weights: np.ndarray) -> torch.Tensor:
         """Return what multiplies the spectrum of a slab, for the weights of one estimate at the knots of `wedge.fit.stack`."""
-        table = torch.from_numpy(spline_basis(np.arange(_TABLE + 1) / _TABLE) @ weights).float().to(self._device)
+        table = torch.from_numpy(_splines() @ weights).float().to(self._device)
         low = self._place.floor()
         return torch.lerp(table[low.long()], table[low.long() + 1], self._place - low)
 
