@@ -236,7 +236,7 @@ def test_noisy_views_are_fitted_by_all_rows_at_once_and_clean_ones_are_not(wedge
 
 
 def test_noisy_views_are_fitted_by_a_stack_unless_one_fit_is_described(wedge, tmp_path):
-    phantom = ["--shape", "16", "24", "32", "--num-tilts", "21", "--noise", "poisson", "--eta", "1"]
+    phantom = ["--shape", "12", "20", "24", "--num-tilts", "15", "--noise", "poisson", "--eta", "1"]
     assert wedge("simulate-spheres", "-o", tmp_path, *phantom).code == 0
     quick = ["--passes", 2, "--projector-opt", "cache=false", "--overwrite", "--json"]
     for options, method in ((["--blur", "1"], "network"), (["--tune", "none"], "network"), ([], "stack")):

@@ -60,7 +60,7 @@ def too_small_for(rows: int, project):
     return limited
 
 
-@pytest.mark.parametrize("settings", [{}, {"method": "stack", "passes": 4, "hold_out": 0.2}, {"tune": ["blur_voxels"], "hold_out": 0.2}])
+@pytest.mark.parametrize("settings", [{}, {"method": "stack", "passes": 1, "hold_out": 0.2}, {"tune": ["blur_voxels"], "hold_out": 0.2}])
 def test_fit_goes_on_with_smaller_slabs_and_says_so(tilts, tmp_path, monkeypatch, settings):
     expected, before = run(tilts, tmp_path / "run", **settings)
     monkeypatch.setattr(data_term, "project", too_small_for(3, data_term.project))
