@@ -141,6 +141,8 @@ def test_larger_volumes_take_more_steps_in_proportion_to_the_root_of_their_voxel
 def test_steps_are_parted_alike_and_none_is_lost() -> None:
     for steps, rounds, parts in ((9, 2, [5, 2, 2]), (8, 1, [4, 4]), (6, 0, [6]), (2, 16, [1, 1]), (1, 2, [1])):
         assert RestoreConfig(steps=steps, own_rounds=rounds).parts_for(0.0, 1) == parts
+    assert RestoreConfig(steps=12, own_share=0.75).parts_for(0.0, 1) == [4, 4, 4]
+    assert RestoreConfig(steps=12, own_share=0.75).parts_for(0.0, 2**21) == [6, 4, 4]
     assert RestoreConfig(steps=15, clear_steps=12).parts_for(1.0, 1) == [12], "halves that are clear teach better"
 
 

@@ -75,11 +75,11 @@ class AdaptiveConfig(_Frozen):
 class RestoreConfig(_Frozen):
     """What halves of a specimen teach a network, see `wedge.restore`, and what the views add to it.
 
-    ``cube`` is the edge in voxels of what the network sees at once: about two particles. In one half of the ``steps`` the network learns
-    from the halves, in the other ``own_rounds`` times from what it has made so far, with noise, see `wedge.restore.lessons`. Where halves
-    share more than ``clear_above`` of their power they teach it better than that: ``clear_steps`` are all from them. Of more than
-    ``small_voxels`` voxels it takes more steps, for there is more to learn: from halves in proportion to the root of the voxels, up to four
-    times as many, from what it has made half of that, where it is more.
+    ``cube`` is the edge in voxels of what the network sees at once: about two particles. First the network learns from the halves, and
+    then, in ``own_share`` of the ``steps``, ``own_rounds`` times from what it has made so far, with noise, see `wedge.restore.lessons`.
+    Where halves share more than ``clear_above`` of their power they teach it better than that: ``clear_steps`` are all from them. Of more
+    than ``small_voxels`` voxels it takes more steps, for there is more to learn: from halves in proportion to the root of the voxels, up
+    to four times as many, from what it has made half of that, where it is more.
     Where no more than ``other_side`` of what it has made lies on the other side of the background, density has one sign and the background
     is made flat, see `wedge.restore.one_sign`.
     ``strength``, ``rounds``, ``iterations`` and ``floor`` are those of the adaptive field of what the views show and the network does
@@ -89,6 +89,7 @@ class RestoreConfig(_Frozen):
     steps: int = Field(default=600, ge=1, le=10**6)
     clear_steps: int = Field(default=480, ge=1, le=10**6, description="where halves are clear")
     own_rounds: int = Field(default=2, ge=0, le=16, description="of learning from what was made; 0: from halves alone")
+    own_share: float = Field(default=0.5, gt=0, lt=1, description="of the steps, in which it is learned from what was made")
     clear_above: float = Field(default=0.6, ge=0, le=1, description="mean over shells, see `wedge.restore.halves.Units`; 1: never")
     other_side: float = Field(default=0.2, ge=0, le=0.5, description="of the background, of density with one sign; 0: none is told so")
     small_voxels: int = Field(default=2**19, ge=0, description="of the rows that are learned from; 0: no more steps for more of them")
@@ -110,8 +111,8 @@ class RestoreConfig(_Frozen):
         if common > self.clear_above:
             return [round(self.clear_steps * ways * max(1.0, more))]
         rounds = min(self.own_rounds, self.steps - 1)
-        each = max(1, self.steps // (2 * max(1, rounds)))
-        from_halves = max(self.steps - rounds * each, round(self.steps / 2 * more))
+        each = max(1, int(self.own_share * self.steps) // max(1, rounds))
+        from_halves = max(self.steps - rounds * each, round((1 - self.own_share) * self.steps * more))
         return [ways * from_halves, *[round(each * max(1.0, more / 2))] * rounds]
 
     def beyond(self, adaptive: AdaptiveConfig) -> AdaptiveConfig:
