@@ -9,7 +9,7 @@ import time
 import pytest
 
 from wedge.errors import UsageError
-from wedge.pages.server import HOST, POLICY, Page, PageServer
+from wedge.pages.server import HOST, POLICY, Page, PageServer, _Handler
 
 PICTURE = bytes(range(256)) * 4
 
@@ -218,6 +218,9 @@ def test_who_asks_again_a_little_later_is_given_the_last_state_too(server, sourc
     # Half a second is longer on a machine that has much else to do: the server may wait longer, for it goes on once it was asked.
     monkeypatch.setattr("wedge.pages.server._CLOSING_SECONDS", 60.0)
     monkeypatch.setattr("wedge.pages.server._BETWEEN_SECONDS", 60.0)
+    send = _Handler._send_tagged
+    # The answer is read while the server is not yet done with it.
+    monkeypatch.setattr(_Handler, "_send_tagged", lambda handler, *answer: (send(handler, *answer), time.sleep(0.3)))
     ask(server, inside(server, "state?wait=0"))
     source.state["state"] = "ended"
     closing = threading.Thread(target=server.close)
