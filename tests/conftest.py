@@ -1,5 +1,6 @@
 """Fixtures that all tests may use."""
 
+import gc
 import os
 import textwrap
 from collections.abc import Callable, Iterator
@@ -9,6 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector, which memory is measured after, the thousands of tests and all that was imported for them."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Every example runs, on a copy, with as little work as it can be given.
 
-Those of the top folder run as a user runs them; in the others commands of ``wedge`` run within the script's process (`in_one_process.py`).
+Those of the top folder run as a user runs them; the others in processes that have imported torch, together with the commands of ``wedge``
+that they start (`in_one_process.py`).
 """
 
 import filecmp
+import importlib.util
 import json
 import os
 import shutil
@@ -13,12 +15,16 @@ from pathlib import Path
 
 import pytest
 
+_spec = importlib.util.spec_from_file_location("in_one_process", Path(__file__).with_name("in_one_process.py"))
+in_one_process = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(in_one_process)
+
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 TINY = ["spheres", "--shape", "16", "24", "32"]
 ARGUMENTS = {
     "needle.py": ["-o", "{out}", "--passes", "1"],
-    "real/needle.py": ["-o", "{out}", "--passes", "1", "--bin", "4"],
+    "real/needle.py": ["-o", "{out}", "--passes", "1", "--bin", "8"],
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/kernels.py": ["--networks", "feature-grid 32 x 2", "siren 64 x 4"],
     "benchmarks/floors.py": ["--size", "16", "32", "--rows", "4", "--rounds", "1"],
@@ -50,10 +56,15 @@ SCRIPTS = [path for path in sorted(EXAMPLES.rglob("*.py")) if 'if __name__ == "_
 
 def run(script: Path, *arguments: str) -> str:
     environ = {**os.environ, "WEDGE_PASSES": "1", "WEDGE_TUNE": "none", "MPLBACKEND": "agg"}
-    launcher = [] if script.parent.name == "examples" else [ROOT / "tests" / "in_one_process.py"]
-    done = subprocess.run([sys.executable, *launcher, script, *arguments], env=environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    if script.parent.name == "examples":
+        done = subprocess.run([sys.executable, script, *arguments], env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+    printed = script.with_suffix(".printed")
+    code = in_one_process.run_script(script, arguments, environ, printed)
+    text = printed.read_text()
+    assert code == 0, text
+    return text
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def needle(tmp_path_factory, example_data):
     tilts, limited = str(folder / "tilts.zarr"), ["--tilt-range", "-60", "60"]
     assert run(["fbp", tilts, "-o", str(folder / "all.zarr")]) == 0
     assert run(["fbp", tilts, "-o", str(folder / "fbp.zarr"), *limited]) == 0
-    assert run(["reconstruct", tilts, "-o", str(folder / "fit.zarr"), *limited, "--passes", "20", "--max-memory", "4GB"]) == 0
+    assert run(["reconstruct", tilts, "-o", str(folder / "fit.zarr"), *limited, "--passes", "8", "--max-memory", "4GB"]) == 0
     assert run(["export", str(folder / "fit.zarr"), "-o", str(folder / "fit.mrc")]) == 0
     return folder
 

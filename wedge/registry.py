@@ -93,8 +93,8 @@ class Registry:
         chosen = environ.get("WEDGE_PLUGINS")
         wanted = None if chosen is None else {name.strip() for name in chosen.split(",") if name.strip()}
         unseen = set(wanted or ())
-        for point in sorted(points if points is not None else metadata.entry_points(group=GROUP), key=lambda p: (p.name, _origin(p)[0])):
-            distribution, version = _origin(point)
+        origins = _origins(list(points) if points is not None else list(metadata.entry_points(group=GROUP)))
+        for point, (distribution, version) in sorted(origins, key=lambda found: (found[0].name, found[1][0])):
             unseen -= {point.name, distribution}
             if wanted is not None and distribution != FIRST_PARTY and not wanted & {point.name, distribution}:
                 registry.disabled.append(point.name)
@@ -232,9 +232,18 @@ def one_line(error: BaseException) -> str:
     return text if isinstance(error, WedgeError) else f"{type(error).__name__}: {text}"
 
 
-def _origin(point: metadata.EntryPoint) -> tuple[str, str]:
-    """Return the name and version of the distribution that an entry point belongs to."""
-    return (point.dist.name, point.dist.version) if point.dist is not None else ("unknown distribution", "")
+def _origins(points: list[metadata.EntryPoint]) -> list[tuple[metadata.EntryPoint, tuple[str, str]]]:
+    """Return entry points, each with the name and version of its distribution, of which the metadata are read once."""
+    known: dict[int, tuple[str, str]] = {}
+
+    def origin(distribution: metadata.Distribution | None) -> tuple[str, str]:
+        if distribution is None:
+            return "unknown distribution", ""
+        if id(distribution) not in known:
+            known[id(distribution)] = (distribution.name, distribution.version)
+        return known[id(distribution)]
+
+    return [(point, origin(point.dist)) for point in points]
 
 
 def _installed(name: str) -> bool:

@@ -53,7 +53,7 @@ FITS: dict[str, list[str]] = {
     "adaptive 2": ["--method", "adaptive", "--strength", "2", "--tune", "none"],
     "adaptive 8": ["--method", "adaptive", "--strength", "8", "--tune", "none"],
 }
-TINY = ("fbp ramp", "fbp hann", "fbp sirt-like 5", "voxel 4 passes", "voxel TV 0.03", "adaptive 2")
+TINY = ("fbp ramp", "fbp sirt-like 5", "voxel 4 passes")
 SCORES = {
     "score": ("score", -1),
     "unseen error": ("unseen.error", -1),

@@ -49,7 +49,7 @@ def test_two_processes_make_what_one_makes(wedge, tilts, tmp_path, options):
 def test_two_processes_restore_what_one_restores(wedge, tmp_path):
     """One of them learns, and both use it."""
     assert wedge("simulate-spheres", "-o", tmp_path, "--shape", "16", "150", "20", "--num-tilts", "20").code == 0
-    (tmp_path / "quick.toml").write_text("[restore]\nsteps = 5\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
+    (tmp_path / "quick.toml").write_text("[restore]\nclear_steps = 5\ncube = 16\nchannels = 2\nrounds = 1\niterations = 5\n")
     options = [tmp_path / "tilts.zarr", "--method", "restore", "--config", tmp_path / "quick.toml"]
     assert wedge("reconstruct", *options, "-o", tmp_path / "one.zarr").code == 0
     assert wedge("reconstruct", *options, "-o", tmp_path / "two.zarr", "--devices", "cpu,cpu").code == 0

@@ -136,7 +136,7 @@ def tilts(tmp_path_factory) -> Path:
     from wedge.cli import run
 
     folder = tmp_path_factory.mktemp("phantom")
-    sizes = ["--shape", "64", "64", "128", "--num-tilts", "60", "--tilt-range", "-60", "60"]
+    sizes = ["--shape", "64", "48", "96", "--num-tilts", "41", "--tilt-range", "-60", "60"]
     assert run(["simulate-spheres", "-o", str(folder), *sizes]) == 0
     return folder / "tilts.zarr"
 
