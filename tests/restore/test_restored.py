@@ -12,7 +12,7 @@ from wedge.fourier import is_missing, missing_mask
 from wedge.restore import lessons
 from wedge.restore.cubes import Cubes
 from wedge.restore.halves import pair_of, radius, shell_of
-from wedge.restore.network import COARSEST, REACH, Restorer, _doubled, applied, applied_all_round, half_turns
+from wedge.restore.network import COARSEST, REACH, Restorer, applied, applied_all_round, half_turns
 from wedge.restore.run import Halves, Restoration, learn, rows_to_learn_from
 from wedge.restore.training import LEAST_CUBE, Learning, cube_size
 
@@ -282,14 +282,6 @@ def test_input_has_a_say_as_far_as_it_is_said_to_reach() -> None:
         seen = torch.nonzero(density.grad.abs().sum((0, 1, 3, 4))).flatten()
         furthest = max(furthest, place - int(seen.min()), int(seen.max()) - place)
     assert REACH - COARSEST < furthest <= REACH
-
-
-def test_features_are_doubled_without_a_pattern_of_their_own() -> None:
-    """What rises evenly goes on to do so, and is nowhere repeated."""
-    rising = torch.arange(8.0)[:, None, None] + 3 * torch.arange(8.0)[:, None] - 2 * torch.arange(8.0)
-    fine = _doubled(rising[None, None])[0, 0, 1:-1, 1:-1, 1:-1]
-    for axis, slope in enumerate((0.5, 1.5, -1.0)):
-        assert torch.allclose(fine.diff(dim=axis), torch.tensor(slope), atol=1e-5)
 
 
 def test_thin_volumes_are_refused() -> None:

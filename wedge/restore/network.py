@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from wedge.restore.resolution import doubled, halved
+
 COARSEST = 4
 """Voxels of the coarsest resolution along an axis: inputs are multiples of it."""
 REACH = 28
@@ -17,11 +19,6 @@ class _Two(nn.Sequential):
 
     def __init__(self, given: int, made: int) -> None:
         super().__init__(nn.Conv3d(given, made, 3, padding=1), nn.LeakyReLU(0.1), nn.Conv3d(made, made, 3, padding=1), nn.LeakyReLU(0.1))
-
-
-def _doubled(features: torch.Tensor) -> torch.Tensor:
-    """Return features at twice the resolution, interpolated linearly: repeated they would leave a pattern of period 2 in fine detail."""
-    return functional.interpolate(features, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 class Restorer(nn.Module):
@@ -50,10 +47,10 @@ class Restorer(nn.Module):
 
     def _added(self, density: torch.Tensor) -> torch.Tensor:
         fine = self.fine(density)
-        middle = self.middle(functional.avg_pool3d(fine, 2))
-        coarse = self.coarse(functional.avg_pool3d(middle, 2))
-        middle = self.from_middle(torch.cat([_doubled(self.to_middle(coarse)), middle], 1))
-        fine = self.from_fine(torch.cat([_doubled(self.to_fine(middle)), fine], 1))
+        middle = self.middle(halved(fine))
+        coarse = self.coarse(halved(middle))
+        middle = self.from_middle(torch.cat([doubled(self.to_middle(coarse)), middle], 1))
+        fine = self.from_fine(torch.cat([doubled(self.to_fine(middle)), fine], 1))
         added: torch.Tensor = self.last(fine)
         return added
 
