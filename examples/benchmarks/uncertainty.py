@@ -3,10 +3,10 @@
     python examples/benchmarks/uncertainty.py proteins --snr 0.25 [--seeds 8] [--options="--network voxel"] [--work DIR] [--reuse]
     python examples/benchmarks/uncertainty.py proteins --snr 0.25 --fits
 
-Writes the table of averages over 1, 2, 4, ... seeds, the calibration of the spread over all of them, in ten bins of equally many voxels,
-and a picture of it; with ``--fits`` the calibration of the spread between the fits of one stack (``wedge reconstruct
---std``). Intensities are fitted to the truth first, and the spread by the same scale. ``rank correlation`` is Spearman's, of
-spread and absolute error over all voxels: 1 where the spread orders voxels by their error.
+Writes the table of averages over 1, 2, 4, ... seeds (the mean over as many groups of so many as there are), the calibration of the spread
+over all of them, in ten bins of equally many voxels, and a picture of it; with ``--fits`` the calibration of the spread between the fits
+of one stack (``wedge reconstruct --std``). Intensities are fitted to the truth first, and the spread by the same scale. ``rank
+correlation`` is Spearman's, of spread and absolute error over all voxels: 1 where the spread orders voxels by their error.
 """
 
 import argparse
@@ -102,19 +102,24 @@ def calibration_picture(rows: list[dict[str, Any]], title: str, path: Path) -> N
 
 
 def average_rows(case: Case, fits: list[tuple[Path, dict[str, float]]]) -> tuple[list[dict[str, Any]], np.ndarray, np.ndarray]:
-    """Return a row for each number of seeds, and errors and spreads of the last."""
+    """Return a row for each number of seeds, the mean over as many groups of so many as there are, and errors and spreads of the last."""
     rows, count, error, spread = [], 1, np.zeros(0), np.zeros(0)
     while count <= len(fits):
-        members = [path for path, _ in fits[:count]]
-        mean, std = (members[0].parent / f"{name}-of-{count}.zarr" for name in ("mean", "spread"))
-        wedge("average", *members, "-o", mean, *(["--std", std] if count > 1 else []), "--overwrite")
-        row = {"seeds": count, **score(mean, case.truth).row, "mean error": None, "rms spread": None, "rank correlation": None}
-        if count > 1:
-            error, spread = error_and_spread(mean, std, case.truth)
-            row["mean error"] = float(f"{error.mean():.4g}")
-            row["rms spread"] = float(f"{np.sqrt(np.mean(spread**2)):.4g}")
-            row["rank correlation"] = round(rank_correlation(error, spread), 4)
-        rows.append(row | {"seconds": round(sum(told["seconds"] for _, told in fits[:count]), 1)})
+        groups = []
+        for first in range(0, len(fits) - count + 1, count):
+            members = [path for path, _ in fits[first : first + count]]
+            mean, std = (members[0].parent / f"{name}-of-{count}-from-{first}.zarr" for name in ("mean", "spread"))
+            wedge("average", *members, "-o", mean, *(["--std", std] if count > 1 else []), "--overwrite")
+            values = dict(score(mean, case.truth).row)
+            if count > 1:
+                error, spread = error_and_spread(mean, std, case.truth)
+                values |= {"mean error": error.mean(), "rms spread": np.sqrt(np.mean(spread**2))}
+                values["rank correlation"] = rank_correlation(error, spread)
+            groups.append(values | {"seconds": sum(told["seconds"] for _, told in fits[first : first + count])})
+        row = {"seeds": count, "groups": len(groups)}
+        for name in (*groups[0], "mean error", "rms spread", "rank correlation"):
+            row[name] = float(f"{np.mean([values[name] for values in groups]):.4g}") if name in groups[0] else None
+        rows.append(row | {"seconds": row.pop("seconds")})
         count *= 2
     return rows, error, spread
 

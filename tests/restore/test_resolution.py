@@ -29,8 +29,8 @@ def test_values_and_gradients_are_those_of_torch(ours, shape):
 
 
 @both
-@pytest.mark.parametrize(("dtype", "steps"), [(torch.float32, 4), (torch.bfloat16, 2)])
-def test_layout_and_precision_stay(ours, dtype, steps):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_layout_and_precision_stay(ours, dtype):
     """Rounded where they are given and where they are returned, and next to nowhere else."""
     features = drawn(2, 8, 6, 4, 10, dtype=dtype)
     given = features.clone().requires_grad_()
@@ -39,8 +39,8 @@ def test_layout_and_precision_stay(ours, dtype, steps):
     for made in (found, gradient):
         assert made.dtype == dtype
         assert made.is_contiguous(memory_format=torch.channels_last_3d)
-    off = (found.detach().double() - exact).abs().max()
-    assert float(off) <= steps * torch.finfo(dtype).eps * float(features.abs().max())
+    rounding = torch.finfo(dtype).eps / 2 * exact.abs() + 4 * torch.finfo(torch.float32).eps * features.abs().max()
+    assert ((found.detach().double() - exact).abs() <= rounding).all()
 
 
 @both

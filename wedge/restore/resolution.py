@@ -27,11 +27,11 @@ def doubled(features: torch.Tensor) -> torch.Tensor:
 class _Halved(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, features: torch.Tensor) -> torch.Tensor:
-        made = features.contiguous(memory_format=_LAYOUT)
+        made = _precise(features).contiguous(memory_format=_LAYOUT)
         for axis in _AXES:
             first, second = _pairs(made, axis)
             made = first + second
-        return made.mul_(0.125)
+        return made.mul_(0.125).to(features.dtype)
 
     @staticmethod
     @once_differentiable
