@@ -28,6 +28,7 @@ ARGUMENTS = {
     "benchmarks/projectors.py": ["--quick"],
     "benchmarks/kernels.py": ["--networks", "feature-grid 32 x 2", "siren 64 x 4"],
     "benchmarks/floors.py": ["--size", "16", "32", "--rows", "4", "--rounds", "1"],
+    "benchmarks/network_step.py": ["--cube", "16", "--channels", "2", "--rounds", "1"],
     "benchmarks/full_size.py": ["--shape", "16", "24", "32", "--device", "cpu", "--work", "{out}"],
     "benchmarks/cut.py": ["-o", "{out}", "--shape", "16", "24", "32", "--rows", "8", "16", "--compare", "{out}/volume.zarr"],
     "benchmarks/networks.py": ["--networks", "voxel", "--shape", "16", "24", "32", "--work", "{out}"],
