@@ -31,7 +31,10 @@ LARGE = {
     "test_views_are_independent",
     "test_gradients_flow_through_backproject_too",
 }
-MANY = {"test_inner_products_agree_for_zero_mean_vectors", "test_results_are_new_float32_on_the_same_device"}
+MANY = {
+    "test_inner_products_agree_for_zero_mean_vectors": {"all at once"},
+    "test_results_are_new_float32_on_the_same_device": {"single view"},
+}
 BOXES = {"all at once", "steep and flat", "single view"}
 
 
@@ -43,7 +46,7 @@ def interpreter(monkeypatch, request):
     given = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     name = request.node.originalname
     box = given.get("box", "all at once")
-    if name in LARGE or given.get("count") in (1, 35) or box not in ({"all at once"} if name in MANY else BOXES):
+    if name in LARGE or given.get("count") in (1, 35) or box not in MANY.get(name, BOXES):
         pytest.skip("takes too long without a GPU")
 
 
