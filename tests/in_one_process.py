@@ -1,9 +1,7 @@
-"""Runs a script of the examples so that the commands of ``wedge`` that it starts are run within its process.
+"""Runs a script of the examples, and the commands of ``wedge`` that it starts, in one process forked from one that has imported torch.
 
-    python tests/in_one_process.py SCRIPT [ARGUMENTS]
-
-What a command prints and its exit code are what the process of its own would give; its peak memory is that of all. Tests call
-`run_script`: its processes are forked from one that has imported torch, which takes longer than most scripts.
+Importing it takes longer than most scripts. What a command prints and its exit code are what the process of its own would give; its peak
+memory is that of all.
 """
 
 import io
@@ -12,7 +10,6 @@ import os
 import runpy
 import subprocess
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -40,44 +37,33 @@ def run_within(words: list[Any], **options: Any) -> subprocess.CompletedProcess:
     return done
 
 
-def run_script(script: Path, arguments: Sequence[str], environ: dict[str, str], printed: Path) -> int:
-    """Run a script in a process of its own, whose output goes to a file; return its exit code."""
+def run_script(script: Path, arguments: Sequence[str], environ: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run a script in a process of its own; return its exit code and what it printed."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "scipy.ndimage", "zarr", "wedge.cli", "wedge.fit.reconstruct"])
-    job = {"job": {"words": [str(script), *arguments], "environ": environ, "printed": str(printed)}}
+    printed = [script.with_suffix(suffix) for suffix in (".out", ".err")]
+    words = [str(script), *arguments]
+    job = {"job": {"words": words, "environ": environ, "printed": [str(path) for path in printed]}}
     # by its path, since a process that did not start pytest cannot import a module of the tests
     process = context.Process(target=runpy.run_path, args=(__file__, job, "__forked__"))
     process.start()
     process.join()
     assert process.exitcode is not None
-    return process.exitcode
+    return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in printed))
 
 
-def _forked(words: list[str], environ: dict[str, str], printed: str) -> None:
-    """Be a new process that writes to a file, also what code below Python prints."""
+def _forked(words: list[str], environ: dict[str, str], printed: list[str]) -> None:
+    """Run the script with its output, also of code below Python, in files."""
     os.environ.clear()
     os.environ.update(environ)
-    with open(printed, "wb") as file:
-        for stream in (1, 2):
+    for stream, path in enumerate(printed, start=1):
+        with open(path, "wb") as file:
             os.dup2(file.fileno(), stream)
-    try:
-        _main(words)
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-
-
-def _main(words: list[str]) -> None:
     subprocess.run = run_within
     sys.argv[:] = words
     sys.path[0] = str(Path(words[0]).parent)
     runpy.run_path(words[0], run_name="__main__")
 
 
-if __name__ == "__main__":
-    _main(sys.argv[1:])
 if __name__ == "__forked__":
     _forked(**globals()["job"])

@@ -46,12 +46,7 @@ def measure(config: RestoreConfig, half_precision: bool, rounds: int, device: to
 
     rows = []
     for part, work in (("step", step), ("applied", applied)):
-
-        def by_torch(work=work) -> None:
-            with torchs_own():
-                work()
-
-        ms, torch_ms = best_ms([work, by_torch], rounds, device)
+        ms, torch_ms = best_ms([work, torchs_own()(work)], rounds, device)
         precision = "bfloat16" if half_precision else "float32"
         rows.append(
             {"part": part, "precision": precision, "ms": round(ms, 1), "torch_ms": round(torch_ms, 1), "times": round(torch_ms / ms, 2)}

@@ -105,7 +105,7 @@ def average_rows(case: Case, fits: list[tuple[Path, dict[str, float]]]) -> tuple
     """Return a row for each number of seeds, the mean over as many groups of so many as there are, and errors and spreads of the last."""
     rows, count, error, spread = [], 1, np.zeros(0), np.zeros(0)
     while count <= len(fits):
-        groups = []
+        groups, seconds = [], []
         for first in range(0, len(fits) - count + 1, count):
             members = [path for path, _ in fits[first : first + count]]
             mean, std = (members[0].parent / f"{name}-of-{count}-from-{first}.zarr" for name in ("mean", "spread"))
@@ -115,11 +115,12 @@ def average_rows(case: Case, fits: list[tuple[Path, dict[str, float]]]) -> tuple
                 error, spread = error_and_spread(mean, std, case.truth)
                 values |= {"mean error": error.mean(), "rms spread": np.sqrt(np.mean(spread**2))}
                 values["rank correlation"] = rank_correlation(error, spread)
-            groups.append(values | {"seconds": sum(told["seconds"] for _, told in fits[first : first + count])})
+            groups.append(values)
+            seconds.append(sum(told["seconds"] for _, told in fits[first : first + count]))
         row = {"seeds": count, "groups": len(groups)}
         for name in (*groups[0], "mean error", "rms spread", "rank correlation"):
             row[name] = float(f"{np.mean([values[name] for values in groups]):.4g}") if name in groups[0] else None
-        rows.append(row | {"seconds": row.pop("seconds")})
+        rows.append(row | {"seconds": round(float(np.mean(seconds)), 1)})
         count *= 2
     return rows, error, spread
 

@@ -193,8 +193,8 @@ def test_of_halves_in_several_ways_it_learns_in_turn(halves: list[torch.Tensor],
             assert float(weights[shells == shell].max()) == pytest.approx(2 / float(pair.units.noise[shell]) / 16**3)
 
 
-@pytest.mark.parametrize("more", [False, True])
-def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor], more: bool) -> None:
+@pytest.mark.parametrize(("more", "stops"), [(False, (1, 6, 10, 14)), (True, (6, 22))])
+def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tensor], more: bool, stops: tuple[int, ...]) -> None:
     """Before and after the missing part was filled anew, and from what was made; of halves in one way and in two."""
     config = RestoreConfig(steps=16, own_rounds=2, cube=16, channels=2, clear_above=1.0)
     pair = pair_of(halves[0], halves[1], ANGLES)
@@ -204,7 +204,7 @@ def test_learning_goes_on_exactly_where_another_one_was(halves: list[torch.Tenso
     while through.done < through.steps:
         states[through.done] = through.state()
         last = through.step()
-    for done in (1, 6, through.steps - 6, through.steps - 2) if not more else (6, through.steps - 2):
+    for done in stops:
         other = Learning(pair, ANGLES, config, 0, False, others)
         other.load(states[done])
         while other.done < other.steps:
